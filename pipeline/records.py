@@ -1,0 +1,166 @@
+"""The frozen types that cross the borders between files. Polars at both ends, these in between."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+TokenIds = npt.NDArray[np.uint32]
+"""Token ids, shape (tokens,). An array weighs a ninth of a Python list; it becomes a list only when the engine takes it."""
+
+TaskName = Literal["sentiment", "summary", "strengths"]
+Status = Literal["ok", "partial", "failed", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One usable row of a dump. `language` is by script: `ko` with Hangul in it, else `en`."""
+
+    review_id: str
+    text: str
+    language: str
+    rating: float | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restaurant:
+    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens."""
+
+    restaurant_id: str
+    reviews: tuple[Review, ...]
+    restaurant_name: str | None = None
+    rejected_count: int = 0
+    arrival: int = 0
+    estimate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one answer is drawn. Always greedy.
+
+    `choices` asks for the exact log-probabilities of these token ids instead of text (then one token, not detokenised);
+    `regex` bounds the answer's form. Both are part of a request's key.
+    """
+
+    max_tokens: int
+    choices: tuple[int, ...] = ()
+    regex: str | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt for the model. `key` is a digest of prompt and sampling: equal questions have equal keys.
+
+    `chunk` counts the chunk or the review within its restaurant; it keeps what shares a prefix together in the order.
+    `shared` is the number of leading tokens that the requests of the same chunk have in common.
+    """
+
+    key: str
+    task: TaskName
+    stage: str
+    restaurant_id: str
+    prompt: TokenIds
+    sampling: Sampling
+    chunk: int = 0
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request. Seconds are the engine's own: queue until scheduled, prefill until the first token, decode after it.
+
+    `finish_reason` is vLLM's (`stop`, `length`); `error` is None unless the request failed, and then there is no text.
+    """
+
+    key: str
+    text: str = ""
+    logprobs: Mapping[int, float] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    queue_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Neither failed nor cut off."""
+        return self.error is None and self.finish_reason != "length"
+
+
+Plan = Generator[Sequence[Request], Mapping[str, Answer], Any]
+"""What one task does for one restaurant: yields requests, is sent their answers by key, returns the task's result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentiment:
+    """Of one review. `score` is the calibrated log-odds of a satisfied guest, 0 the boundary; both None where the model cannot tell."""
+
+    review_id: str
+    label: str | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Of one restaurant. `sentences` as written; `kind` says how it came about."""
+
+    text: str
+    sentences: tuple[str, ...]
+    kind: str = "generated"
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """One thing guests praise, with the reviews that were named as its support."""
+
+    aspect: str
+    claim: str
+    review_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Strengths:
+    """Of one restaurant; `dropped` counts claims left out because no existing review was named."""
+
+    found: tuple[Strength, ...]
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it was run, for `requests.parquet`. `position` counts submissions to the engine from 0; seconds from the first one."""
+
+    request: Request
+    answer: Answer
+    position: int | None
+    finished_s: float
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A restaurant whose last answer is in: results by task, reasons by task where there is none, what was asked."""
+
+    restaurant: Restaurant
+    results: Mapping[str, Any]
+    errors: Mapping[str, str]
+    asked: Sequence[Asked]
+    flags: Mapping[str, tuple[str, ...]]
+    finished_s: float
+
+    @property
+    def status(self) -> Status:
+        """`ok` when every task has a result, `failed` when none has, else `partial`."""
+        if not self.errors:
+            return "ok"
+        return "partial" if self.results else "failed"

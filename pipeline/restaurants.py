@@ -1,0 +1,160 @@
+"""Group reviews by restaurant, order inside a group, estimate its cost, cut it into chunks, hand restaurants out one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipeline.records import Restaurant, Review, TokenIds
+from pipeline.reviews import Dump
+from pipeline.tokens import EncodedText, Tokens
+
+MOST_REVIEWS = 50
+"""Reviews in one prompt at most. What stands in the middle of a longer list is overlooked: Liu et al. 2024, "Lost in the Middle: How
+Language Models Use Long Contexts", TACL 12."""
+
+_SPREAD = 8  # past half a chunk, one review in eight ends it
+_MARKS = 6  # tokens that number a review and end its line, at most
+_BATCH = 256  # reviews tokenised at once
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenised:
+    """A restaurant ready for its plans: token ids per review, chunks as index ranges over the reviews, flags by review id."""
+
+    restaurant: Restaurant
+    ids: tuple[TokenIds, ...]
+    chunks: tuple[range, ...]
+    flags: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The restaurants of a dump.
+
+    `table`: one row per restaurant with restaurant_id, restaurant_name, review_count, rejected_count, mean_rating, arrival (rank of its
+    first row), estimate (prefill tokens), offset (of its first review in `reviews`). `reviews`: sorted by restaurant, date, id.
+    """
+
+    table: pl.DataFrame
+    reviews: pl.DataFrame
+
+    def hand_out(self, by: Sequence[str]) -> Iterator[Restaurant]:
+        """Restaurants in the order of these columns of `table`, made when asked for."""
+        for row in self.table.sort(*by).iter_rows(named=True):
+            rows = self.reviews.slice(row["offset"], row["review_count"]).select("review_id", "text", "language", "rating", "created_at")
+            yield Restaurant(
+                restaurant_id=row["restaurant_id"],
+                reviews=tuple(Review(*values) for values in rows.iter_rows()),
+                restaurant_name=row["restaurant_name"],
+                rejected_count=row["rejected_count"],
+                arrival=row["arrival"],
+                estimate=row["estimate"],
+            )
+
+
+def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per_restaurant: int) -> Groups:
+    """One group per restaurant that has any selected row, those with nothing but rejects included.
+
+    The estimate is bytes times tokens per byte of the review's language (`tokens_per_byte`, sampled from the dump), twice because a
+    review is read alone and in its chunk, plus the fixed tokens asked `per_review` and `per_restaurant`.
+    """
+    reviews = dump.reviews.sort("restaurant_id", "created_at", "review_id", nulls_last=True)
+    rate = pl.col("language").replace_strict(tokens_per_byte, default=1.0, return_dtype=pl.Float64)
+    usable = reviews.group_by("restaurant_id").agg(
+        restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
+        review_count=pl.len(),
+        mean_rating=pl.col("rating").mean(),
+        arrival=pl.col("arrival").min(),
+        tokens=(2 * pl.col("text").str.len_bytes() * rate + per_review).sum(),
+    )
+    named = dump.rejects.filter(pl.col("restaurant_id").str.strip_chars() != "")
+    rejected = named.group_by("restaurant_id").agg(
+        rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
+    )
+    table = (
+        usable.join(rejected, on="restaurant_id", how="full", coalesce=True)
+        .with_columns(
+            pl.coalesce("restaurant_name", "rejected_name").alias("restaurant_name"),
+            pl.col("review_count", "rejected_count").fill_null(0).cast(pl.Int64),
+            estimate=(pl.col("tokens") + per_restaurant).fill_null(0).round().cast(pl.Int64),
+        )
+        .sort("arrival", "restaurant_id", nulls_last=True)
+        .with_columns(arrival=pl.int_range(pl.len()))
+        .sort("restaurant_id")
+        .with_columns(offset=pl.col("review_count").cum_sum() - pl.col("review_count"))
+    )
+    return Groups(table.drop("rejected_name", "tokens"), reviews)
+
+
+def cut(keys: Sequence[str], sizes: Sequence[int], budget: int, most: int = MOST_REVIEWS) -> list[range]:
+    """Cuts consecutive items into runs of at most `most` items and `budget` tokens; an item over the budget stands alone.
+
+    Past half of either limit a run ends after an item whose key's hash says so, not at a count: a new item changes its own run and
+    shifts the others only up to the next such boundary (content-defined chunking: Muthitacharoen et al. 2001, "A Low-bandwidth Network
+    File System", SOSP). Returns index ranges that cover all items in order.
+    """
+    runs: list[range] = []
+    start = used = 0
+    for i, (key, size) in enumerate(zip(keys, sizes, strict=True)):
+        if i > start and (used + size > budget or i - start == most):
+            runs.append(range(start, i))
+            start, used = i, 0
+        used += size
+        if (2 * used >= budget or 2 * (i + 1 - start) >= most) and _ends_run(key):
+            runs.append(range(start, i + 1))
+            start, used = i + 1, 0
+    if start < len(keys):
+        runs.append(range(start, len(keys)))
+    return runs
+
+
+def _ends_run(key: str) -> bool:
+    return hashlib.blake2b(key.encode(), digest_size=2).digest()[0] % _SPREAD == 0
+
+
+def tokenise(restaurants: Iterable[Restaurant], tokens: Tokens, budget: int) -> Iterator[Tokenised]:
+    """Restaurants with their reviews encoded, in the order given; reviews of several restaurants go through the tokenizer together.
+
+    `budget`: tokens of reviews in one chunk. A single review over it is cut to its end and flagged.
+    """
+    batch: list[Restaurant] = []
+    for restaurant in restaurants:
+        batch.append(restaurant)
+        if sum(len(one.reviews) for one in batch) >= _BATCH:
+            yield from _tokenise(batch, tokens, budget)
+            batch = []
+    yield from _tokenise(batch, tokens, budget)
+
+
+def _tokenise(batch: Sequence[Restaurant], tokens: Tokens, budget: int) -> Iterator[Tokenised]:
+    encoded = iter(tokens.encode([review.text for one in batch for review in one.reviews], most=budget - _MARKS))
+    for restaurant in batch:
+        mine = [next(encoded) for _ in restaurant.reviews]
+        ids = tuple(one.ids for one in mine)
+        runs = cut([review.review_id for review in restaurant.reviews], [len(one) + _MARKS for one in ids], budget)
+        yield Tokenised(restaurant, ids, tuple(runs), _flags(restaurant, mine))
+
+
+def _flags(restaurant: Restaurant, encoded: Sequence[EncodedText]) -> dict[str, tuple[str, ...]]:
+    flags: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
+    for review, one in zip(restaurant.reviews, encoded, strict=True):
+        found = (*one.flags, "duplicate") if review.text in seen else one.flags
+        seen.add(review.text)
+        if found:
+            flags[review.review_id] = found
+    return flags
+
+
+def sample_rates(reviews: pl.DataFrame, tokens: Tokens, most: int = 256) -> dict[str, float]:
+    """Tokens per byte of review text, by language, from the first reviews by id: the same sample whatever the order of rows."""
+    rates = {}
+    for (language,), some in reviews.group_by("language"):
+        texts = some.sort("review_id", "restaurant_id", "text").head(most)["text"].to_list()
+        size = sum(len(text.encode()) for text in texts)
+        rates[str(language)] = sum(len(one.ids) for one in tokens.encode(texts)) / max(size, 1)
+    return rates

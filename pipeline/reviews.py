@@ -1,0 +1,220 @@
+"""The input contract: scan the dump's files, map and check columns, split off rejects. Selected rows = reviews + rejects, always."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.exceptions import PanicException, PolarsError
+
+from pipeline.errors import BadData
+from pipeline.inputs import InputFile, check_footer, describe, find, is_remote
+
+COLUMNS: dict[str, pl.DataType] = {
+    "restaurant_id": pl.String(),
+    "review_id": pl.String(),
+    "text": pl.String(),
+    "rating": pl.Float64(),
+    "created_at": pl.Datetime("us"),
+    "restaurant_name": pl.String(),
+    "category": pl.String(),
+    "area": pl.String(),
+}
+REQUIRED = ("restaurant_id", "text")
+REJECT_SCHEMA = {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **COLUMNS}
+
+HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
+INVISIBLE = r"[\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]+"  # separators, controls, format characters, Hangul fillers
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a dump a run looks at. `since` is included, `until` is not; rows without a date are outside of any period.
+
+    `limit` takes the first restaurants by id, so that the order of rows in the dump does not matter.
+    """
+
+    restaurants: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What was read. `reviews`: the contract's columns, `language` and `arrival` (row number over all files). `rejects`: REJECT_SCHEMA."""
+
+    reviews: pl.DataFrame
+    rejects: pl.DataFrame
+    files: list[InputFile] = field(default_factory=list)
+
+
+def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, selection: Selection | None = None) -> Dump:
+    """Reads files, globs, directories (hive partitions are columns) or object-store URIs as one dump.
+
+    `columns` maps the contract's names to the dump's. Raises NoInput, or BadData for a damaged file, a missing column, a wrong type.
+    """
+    selection = selection or Selection()
+    files = find(inputs)
+    for path in files:
+        check_footer(path)
+    rows = pl.concat([_read_file(path, columns or {}) for path in files]).with_row_index("arrival")
+    rows = _select(rows, selection)
+    rows = rows.with_columns(reason=_reason())
+    rows = _reject_repeated(rows)
+    if selection.limit is not None:
+        chosen = rows["restaurant_id"].drop_nulls().unique().sort().head(selection.limit)
+        rows = rows.filter(pl.col("restaurant_id").is_in(chosen.implode()))
+    rejected = pl.col("reason").is_not_null()
+    reviews = _make_ids(rows.filter(~rejected)).with_columns(language=_language())
+    rejects = rows.filter(rejected).select(REJECT_SCHEMA.keys()).cast(REJECT_SCHEMA)
+    return Dump(reviews.drop("reason", "undecodable"), rejects, [describe(path) for path in files])
+
+
+def _read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
+    """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
+    hive = "=" in path
+    try:
+        scan = pl.scan_parquet(path, hive_partitioning=hive, missing_columns="insert", row_index_name="source_row")
+        found = scan.collect_schema()
+    except (PolarsError, OSError, PanicException) as error:
+        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
+    found = pl.Schema({name: dtype for name, dtype in found.items() if name != "source_row"})
+    wanted = {name: columns.get(name, name) for name in COLUMNS}
+    _check_columns(path, wanted, columns, found)
+    present = {name: theirs for name, theirs in wanted.items() if theirs in found}
+    raw = _collect(path, scan.select("source_row", **{name: pl.col(theirs) for name, theirs in present.items()}), present)
+    decoded = raw.select(
+        pl.lit(path).alias("source_file"),
+        pl.col("source_row").cast(pl.Int64),
+        *(
+            _convert(name, raw.schema[name]).alias(name) if name in present else pl.lit(None, dtype).alias(name)
+            for name, dtype in COLUMNS.items()
+        ),
+    )
+    return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
+
+
+def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema) -> None:
+    listing = ", ".join(found.names()) or "none"
+    for name, theirs in wanted.items():
+        if theirs not in found and (name in REQUIRED or name in mapped):
+            hint = "" if name in mapped else f"; name yours with --column {name}=YOUR_COLUMN"
+            raise BadData(f"{path}: has no column '{theirs}' (columns found: {listing}){hint}")
+        dtype = found.get(theirs)
+        if dtype is not None and not _accepts(name, dtype):
+            expected = {"rating": "a number", "created_at": "a date or datetime", "text": "a string"}.get(name, "a string or integer")
+            raise BadData(f"{path}: column '{theirs}' is {dtype}, expected {expected} for {name}; convert it or map another with --column")
+
+
+def _accepts(name: str, dtype: pl.DataType) -> bool:
+    if dtype == pl.Null:
+        return True
+    if name == "rating":
+        return dtype.is_numeric()
+    if name == "created_at":
+        return dtype == pl.Date or isinstance(dtype, pl.Datetime)
+    textual = dtype in (pl.String, pl.Binary) or isinstance(dtype, (pl.Categorical, pl.Enum))
+    return textual or (name != "text" and dtype.is_integer())
+
+
+def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if name == "created_at" and isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    column = column.cast(COLUMNS[name], strict=False)  # bytes that are no UTF-8 become null, and the row a reject
+    return pl.when(column.is_finite()).then(column) if name == "rating" else column
+
+
+def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.DataFrame:
+    try:
+        return frame.collect(engine="streaming")
+    except (PolarsError, OSError, PanicException) as error:
+        if is_remote(path) or "utf" not in str(error).lower():
+            raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
+    # One text that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read strings as bytes, decode row by row.
+    try:
+        table = pq.read_table(path, columns=list(present.values()), partitioning=None)
+        names = {theirs: name for name, theirs in present.items()}
+        columns = {
+            names[n]: c.cast(pa.binary()) if pa.types.is_string(c.type) else c
+            for n, c in zip(table.column_names, table.columns, strict=True)
+        }
+        read = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns.items()})
+    except (pa.ArrowException, OSError, PolarsError) as error:
+        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
+    return read.with_row_index("source_row")
+
+
+def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    if selection.restaurants:
+        rows = rows.filter(pl.col("restaurant_id").is_in(selection.restaurants))
+    if selection.since is not None:
+        rows = rows.filter(pl.col("created_at") >= selection.since)
+    if selection.until is not None:
+        rows = rows.filter(pl.col("created_at") < selection.until)
+    return rows
+
+
+def _reason() -> pl.Expr:
+    """Why a row cannot be used, or null."""
+    blank = pl.col("text").str.replace_all(INVISIBLE, "") == ""
+    return (
+        pl.when(pl.col("restaurant_id").is_null() | (pl.col("restaurant_id").str.strip_chars() == ""))
+        .then(pl.lit("no restaurant_id"))
+        .when("undecodable")
+        .then(pl.lit("text is not UTF-8"))
+        .when(pl.col("text").is_null())
+        .then(pl.lit("no text"))
+        .when(blank)
+        .then(pl.lit("blank text"))
+    )
+
+
+def _reject_repeated(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of usable rows with the same given id the first by content stays: date, then text, rating, and what else the row says."""
+    content = ["created_at", "text", "rating", "restaurant_name", "category", "area", "arrival"]
+    given = rows.filter(pl.col("reason").is_null() & pl.col("review_id").is_not_null()).sort(content, nulls_last=True)
+    first = given.unique(["restaurant_id", "review_id"], keep="first", maintain_order=True)
+    repeated = given.join(first.select("arrival"), on="arrival", how="anti")["arrival"]
+    again = pl.col("arrival").is_in(repeated.implode())
+    return rows.with_columns(reason=pl.when(again).then(pl.lit("repeated review_id")).otherwise("reason"))
+
+
+def _make_ids(reviews: pl.DataFrame) -> pl.DataFrame:
+    """Ids for rows without one, from restaurant, text, date, rating and occurrence: two guests may both write the same words."""
+    without = reviews.filter(pl.col("review_id").is_null())
+    if without.is_empty():
+        return reviews
+    content = ["restaurant_id", "text", "created_at", "rating"]
+    counted = without.select("arrival", *content, occurrence=pl.int_range(pl.len()).over(content))
+    made = [
+        "made-" + hashlib.blake2b("\x1f".join(map(str, row)).encode(), digest_size=10).hexdigest()
+        for row in counted.select(*content, "occurrence").iter_rows()
+    ]
+    ids = counted.select("arrival", made=pl.Series(made, dtype=pl.String))
+    return (
+        reviews.join(ids, on="arrival", how="left", maintain_order="left")
+        .with_columns(review_id=pl.coalesce("review_id", "made"))
+        .drop("made")
+    )
+
+
+def _language() -> pl.Expr:
+    """`ko` where at least a third of the letters are Hangul (a syllable says more than a letter), else `en`."""
+    hangul = pl.col("text").str.count_matches(HANGUL)
+    return pl.when((hangul > 0) & (2 * hangul >= pl.col("text").str.count_matches(LATIN))).then(pl.lit("ko")).otherwise(pl.lit("en"))
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
