@@ -39,8 +39,11 @@ class BadConfiguration(JobError):
     exit_code = 78
 
 
-class Stopped(JobError):
-    """A signal asked the run to end. `exit_code` is 128 + the signal's number, as a shell reports it."""
+class Stopped(BaseException):
+    """A signal asked the run to end. Like KeyboardInterrupt it passes by every handler of errors on its way out.
+
+    `exit_code` is 128 + the signal's number, as a shell reports it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by signal {signum}; nothing was published, the previous results stand")

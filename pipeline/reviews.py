@@ -77,7 +77,7 @@ def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, select
         rows = rows.filter(pl.col("restaurant_id").is_in(chosen.implode()))
     rejected = pl.col("reason").is_not_null()
     reviews = _make_ids(rows.filter(~rejected)).with_columns(language=_language())
-    rejects = rows.filter(rejected).select(REJECT_SCHEMA.keys()).cast(REJECT_SCHEMA)
+    rejects = rows.filter(rejected).select(REJECT_SCHEMA.keys()).cast(pl.Schema(REJECT_SCHEMA))
     return Dump(reviews.drop("reason", "undecodable"), rejects, [describe(path) for path in files])
 
 

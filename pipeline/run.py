@@ -19,16 +19,19 @@ from typing import Any, Protocol
 from pipeline.engine import Engine
 from pipeline.errors import TaskFailed
 from pipeline.order import Key, Order, prefill_cost
-from pipeline.records import Answer, Asked, Outcome, Plan, Request, TaskName
+from pipeline.records import Answer, Asked, Outcome, Plan, Request, Restaurant, TaskName
 from pipeline.restaurants import Tokenised
 
 CUT_OFF = "prompt and answer need {need} tokens, the engine takes {most}"
 
 
 class Task(Protocol):
-    """What the loop needs of a task."""
+    """What the loop and the run need of a task: `wording` is everything that changes its answers; `overhead` the tokens of prompt and
+    answer beside the reviews, at most."""
 
     name: TaskName
+    wording: str
+    overhead: int
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Requests out, answers in, result returned; TaskFailed where there is none."""
@@ -38,9 +41,13 @@ class Task(Protocol):
 class Observer(Protocol):
     """Who wants to know how far the run is."""
 
-    def admitted(self, outcome_of: Tokenised, prompt_tokens: int) -> None: ...
-    def answered(self, answer: Answer, prompt_tokens: int) -> None: ...
+    def admitted(self, restaurant: Restaurant) -> None: ...
+    def asked(self, request: Request) -> None: ...
+    def answered(self, request: Request, answer: Answer) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
+
+
+NOBODY = Tokenised(Restaurant("", ()), (), (), {})
 
 
 @dataclass
@@ -103,6 +110,18 @@ class Loop:
             yield from self._done
             self._done.clear()
 
+    def finish(self, plan: Plan) -> Any:
+        """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
+        work = _Work(NOBODY, plans={"": plan})
+        requests = self._advance(work, "", None)
+        if requests is not None:
+            self._ask(work, "", requests)
+        for _ in self.run(iter(())):
+            pass
+        if work.errors:
+            raise TaskFailed(work.errors[""])
+        return work.results[""]
+
     def _admit(self, restaurant: Tokenised) -> None:
         """Opens the restaurant's plans. Its cost is known once all of them have asked their first requests."""
         work = _Work(restaurant)
@@ -112,10 +131,9 @@ class Loop:
             requests = self._advance(work, task.name, None)
             if requests is not None:
                 first.append((task.name, requests))
-        requests_of_all = [request for _, requests in first for request in requests]
-        work.cost = prefill_cost(requests_of_all)
+        work.cost = prefill_cost(request for _, requests in first for request in requests)
         if self._observer:
-            self._observer.admitted(restaurant, sum(len(request.prompt) for request in requests_of_all))
+            self._observer.admitted(restaurant.restaurant)
         for name, requests in first:
             self._ask(work, name, requests)
         self._close(work)
@@ -143,6 +161,8 @@ class Loop:
             if question := self._questions.get(request.key):
                 question.waiting.append((work, name, request))
                 continue
+            if self._observer:
+                self._observer.asked(request)
             self._questions[request.key] = _Question(request, [(work, name, request)])
             key = self._order.key(request, restaurant, work.cost, next(work.numbers))
             heapq.heappush(self._ready, (key, next(self._ties), request.key))
@@ -165,11 +185,11 @@ class Loop:
         question = self._questions.pop(answer.key)
         assert self._began is not None
         now = time.monotonic() - self._began
+        if self._observer:
+            self._observer.answered(question.request, answer)
         for i, (work, name, request) in enumerate(question.waiting):
             reused = i > 0  # paid for by the first who asked
             work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
-            if self._observer:
-                self._observer.answered(answer, 0 if reused else len(request.prompt))
             work.answers[name][answer.key] = answer
             work.missing[name].discard(answer.key)
             if not work.missing[name]:

@@ -1,0 +1,1 @@
+"""The Click commands: options in, one library call, report out. The environment is read here and nowhere else."""

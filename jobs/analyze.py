@@ -1,0 +1,169 @@
+"""`analyze`: a dump in, per-restaurant results out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.machine import machine_options, make_machine
+from jobs.progress import TerminalProgress
+from jobs.stop import StopSignals
+from pipeline.analysis import TASKS, Committed, Job
+from pipeline.analysis import analyze as run_analysis
+from pipeline.order import ORDERS, choose
+from pipeline.reviews import COLUMNS, Selection
+
+PARTLY_FAILED = 3
+
+
+def _columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
+    mapped: dict[str, str] = {}
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not theirs or ours not in COLUMNS:
+            raise click.BadParameter(f"{pair!r} is not NAME=YOUR_COLUMN with NAME one of {', '.join(COLUMNS)}")
+        mapped[ours] = theirs
+    return mapped
+
+
+def _tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in TASKS]
+    if unknown or not names:
+        raise click.BadParameter(f"unknown task {', '.join(map(repr, unknown)) or repr(text)}; choose from {', '.join(TASKS)}")
+    return tuple(name for name in TASKS if name in names)
+
+
+def _moment(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not an ISO date or time, e.g. 2026-11-20 or 2026-11-20T06:00+09:00") from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _date(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a day's name, not a moment
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a day like 2026-11-20") from None
+
+
+def _allowance(_: click.Context, __: click.Parameter, text: str) -> tuple[float, bool]:
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise click.BadParameter(f"{text!r} is neither a number of restaurants nor a share like 5%")
+    return value, text.endswith("%")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_envvar=True, help="Folder for the results.")
+@click.option("--date", callback=_date, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only.")
+@click.option("--column", "columns", multiple=True, callback=_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
+@click.option("--tasks", default=",".join(TASKS), callback=_tasks, show_envvar=True, help="Comma-separated.")
+@click.option("--restaurant", "restaurants", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
+@click.option("--since", callback=_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
+@click.option("--until", callback=_moment, metavar="TIME", help="Only reviews before then.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")
+@click.option("--update", is_flag=True, help="With a narrower selection: keep the committed rows of all other restaurants.")
+@click.option("--order", type=click.Choice(list(ORDERS)), show_envvar=True, help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()))
+@click.option(
+    "--use-priority-queue",
+    type=bool,
+    default=True,
+    envvar="VLLM_USE_PRIORITY_QUEUE",
+    show_envvar=True,
+    help="false: first in, first out. --order wins over it.",
+)
+@click.option(
+    "--priority-by-prefill-cost",
+    type=bool,
+    default=True,
+    envvar="VLLM_PRIORITY_BY_PREFILL_COST",
+    show_envvar=True,
+    help="false: by task type. --order wins over it.",
+)
+@click.option("--chunk-tokens", type=click.IntRange(min=128), default=2048, help="Tokens of reviews in one prompt.")
+@click.option(
+    "--max-failed", default="0", callback=_allowance, metavar="N|P%", show_envvar=True, help="Restaurants that may fail before exit code 3."
+)
+@machine_options
+def analyze(
+    inputs: Sequence[str],
+    output: Path,
+    date: str | None,
+    columns: Mapping[str, str],
+    tasks: Sequence[str],
+    restaurants: Sequence[str],
+    since: datetime | None,
+    until: datetime | None,
+    limit: int | None,
+    update: bool,
+    order: str | None,
+    use_priority_queue: bool,
+    priority_by_prefill_cost: bool,
+    chunk_tokens: int,
+    max_failed: tuple[float, bool],
+    **machine: Any,
+) -> None:
+    """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
+
+    \b
+    Examples:
+      python -m jobs analyze reviews.parquet --output results
+      python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
+    """
+    stop = StopSignals()
+    progress = TerminalProgress()
+    job = Job(
+        inputs=inputs,
+        output=output / f"dt={date}" if date else output,
+        columns=columns,
+        selection=Selection(tuple(restaurants), since, until, limit),
+        tasks=tasks,
+        chunk_tokens=chunk_tokens,
+        update=update,
+    )
+    rule = choose(order, use_priority_queue, priority_by_prefill_cost)
+    try:
+        done = run_analysis(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
+    finally:
+        progress.close()
+    click.echo(closing_table(done))
+    click.echo(str(done.manifest_path))
+    sys.exit(exit_code(done, max_failed))
+
+
+def closing_table(done: Committed) -> str:
+    """What happened, a line each."""
+    counts, tokens, seconds = done.manifest["counts"], done.manifest["tokens"], done.manifest["seconds"]
+    lines = {
+        "restaurants": ", ".join(f"{number:,} {status}" for status, number in sorted(counts["restaurants"].items())) or "none",
+        "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
+        "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
+        "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
+        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()),
+        "results": str(done.manifest_path.parent),
+    }
+    return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+
+
+def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:
+    """0, or 3 where more restaurants failed or stayed pending than `allowed` (a number, or a share in percent)."""
+    statuses = done.manifest["counts"]["restaurants"]
+    missing, total = statuses.get("failed", 0) + statuses.get("pending", 0), sum(statuses.values())
+    limit, percent = allowed
+    return PARTLY_FAILED if missing > (limit / 100 * total if percent else limit) else 0

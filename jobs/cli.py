@@ -1,0 +1,58 @@
+"""The Click group. Commands are imported when they are used, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from pathlib import Path
+
+import click
+
+COMMANDS = {
+    "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "evaluate": "Measure sentiment against the ratings of a dump.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and imports `jobs.<name>` for the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"jobs.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        ctx.default_map = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}") from None
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "REVIEW_DIGEST", "show_default": True, "max_content_width": 110})
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_load_config,
+    is_eager=True,
+    expose_value=False,
+    help="TOML file with a table per command, e.g. [analyze] with order = 'fifo'. Environment and command line win over it.",
+)
+@click.version_option(package_name="review-digest")
+def cli() -> None:
+    """Offline batch analysis of restaurant reviews with an in-process vLLM.
+
+    \b
+    Example:
+      python -m jobs analyze reviews.parquet --output results
+    """

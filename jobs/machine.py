@@ -1,0 +1,121 @@
+"""Options about model and engine, shared by the commands that compute, and the machine that they describe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.engine import VllmEngine
+    from pipeline.models import Model
+
+F = TypeVar("F", bound=Callable[..., Any])
+Device = Literal["cpu", "gpu"]
+
+
+def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{pair!r} is not key=value, e.g. max_num_seqs=32")
+        if name == "trust_remote_code":
+            raise click.BadParameter("trust_remote_code stays off: a model's files must not run code here")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def machine_options(command: F) -> F:
+    """Adds --model, --device, --feed, --engine-option, --model-cache, --verbose."""
+    options = [
+        click.option("--model", help="'embedded' (default on cpu, English only), a Hugging Face name or a folder.", show_envvar=True),
+        click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given.", show_envvar=True),
+        click.option(
+            "--feed",
+            type=click.Choice(["continuous", "generate"]),
+            default="continuous",
+            help="Feed requests while others run, or one LLM.generate over all that are ready.",
+        ),
+        click.option(
+            "--engine-option",
+            "engine_options",
+            multiple=True,
+            callback=_engine_options,
+            metavar="KEY=VALUE",
+            help="Any argument of vllm.LLM, e.g. max_model_len=8192. Repeatable.",
+        ),
+        click.option(
+            "--model-cache",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("~/.cache/review-digest"),
+            help="Where the prepared embedded model is kept.",
+            show_envvar=True,
+        ),
+        click.option("--verbose", is_flag=True, help="Show vLLM's own log."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMachine:
+    """This machine's model and engine, made when they are asked for."""
+
+    name: str
+    device: Device
+    feed: Literal["continuous", "generate"]
+    options: Mapping[str, Any]
+    cache: Path
+    verbose: bool
+    tell: Callable[[str], None]
+
+    def model(self) -> Model:
+        from pipeline import models
+
+        cache = self.cache.expanduser()
+        found = models.find(self.name, cache)
+        if found is None:
+            self.tell(f"preparing the model '{self.name}' in {cache} (once; the embedded one takes about 40 s)")
+        return found or models.get(self.name, cache)
+
+    def engine(self, model: Model) -> VllmEngine:
+        from pipeline.engine import VllmEngine, settings
+
+        self.tell(f"starting vLLM on {self.device} with {model.name} (about 30 s)")
+        return VllmEngine(model.folder, settings(self.device, self.options), self.device, self.feed, self.verbose)
+
+
+def make_machine(
+    model: str | None,
+    device: Device | None,
+    feed: Literal["continuous", "generate"],
+    engine_options: Mapping[str, Any],
+    model_cache: Path,
+    verbose: bool,
+    tell: Callable[[str], None],
+) -> LocalMachine:
+    """From the options of `machine_options`. A GPU is worth a larger model than the embedded one, so there it must be named."""
+    device = device or detect()
+    if model is None and device == "gpu":
+        raise click.UsageError("on a GPU name a model: --model NAME (a Hugging Face name or a folder), or --model embedded")
+    return LocalMachine(model or "embedded", device, feed, engine_options, model_cache, verbose, tell)
+
+
+def detect() -> Device:
+    """`gpu` where NVIDIA's driver lists one."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return "cpu"
+    listed = subprocess.run([smi, "-L"], capture_output=True, check=False, timeout=30)
+    return "gpu" if listed.returncode == 0 and listed.stdout.strip() else "cpu"

@@ -1,0 +1,101 @@
+"""One outcome to the rows it becomes. What was not asked for is null."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.records import Asked, Outcome, Review, Sentiment, Strengths, Summary
+
+Row = dict[str, Any]
+
+
+def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
+    """The row of `restaurants.parquet`. review_count = positive + neutral + negative + unlabelled where sentiment was asked for."""
+    restaurant = outcome.restaurant
+    reviews = restaurant.reviews
+    ratings = [review.rating for review in reviews if review.rating is not None]
+    paid = [asked.answer for asked in outcome.asked if not asked.reused]
+    return {
+        "restaurant_id": restaurant.restaurant_id,
+        "restaurant_name": restaurant.restaurant_name,
+        "status": outcome.status,
+        "error": "; ".join(f"{task}: {reason}" for task, reason in sorted(outcome.errors.items())) or None,
+        "review_count": len(reviews),
+        "sampled_count": len(reviews),
+        "rejected_count": restaurant.rejected_count,
+        "truncated_count": sum("truncated" in flags for flags in outcome.flags.values()),
+        "mean_rating": sum(ratings) / len(ratings) if ratings else None,
+        **(_counts(reviews, outcome.results.get("sentiment")) if "sentiment" in tasks else {}),
+        **_summary(outcome.results.get("summary")),
+        **_strengths(outcome.results.get("strengths")),
+        "prompt_tokens": sum(answer.prompt_tokens for answer in paid),
+        "cached_tokens": sum(answer.cached_tokens for answer in paid),
+        "output_tokens": sum(answer.output_tokens for answer in paid),
+        "finished_s": outcome.finished_s,
+        "reused": False,
+    }
+
+
+def review_rows(outcome: Outcome) -> list[Row]:
+    """Rows of `reviews.parquet`, one per analysed review."""
+    found: dict[str, Sentiment] = {one.review_id: one for one in outcome.results.get("sentiment") or ()}
+    rows = []
+    for review in outcome.restaurant.reviews:
+        one = found.get(review.review_id)
+        rows.append(
+            {
+                "restaurant_id": outcome.restaurant.restaurant_id,
+                "review_id": review.review_id,
+                "sentiment": one.label if one else None,
+                "score": one.score if one else None,
+                "flags": list(outcome.flags.get(review.review_id, ())),
+            }
+        )
+    return rows
+
+
+def request_row(asked: Asked) -> Row:
+    """The row of `requests.parquet`; tokens and seconds are nobody's twice, a reused answer has none."""
+    request, answer = asked.request, asked.answer
+    identity = {"key": request.key, "task": request.task, "stage": request.stage, "restaurant_id": request.restaurant_id}
+    status = "failed" if answer.error else "ok" if answer.usable else "cut_off"
+    ended = {"status": status, "finish_reason": answer.finish_reason, "finished_s": asked.finished_s, "reused": asked.reused}
+    if asked.reused:
+        return {**identity, **ended, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
+    costs = ("prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s")
+    return {**identity, **ended, **{name: getattr(answer, name) for name in costs}, "position": asked.position}
+
+
+def _counts(reviews: Sequence[Review], found: Sequence[Sentiment] | None) -> Row:
+    by_label = Counter(one.label for one in found or ())
+    labelled = by_label["positive"] + by_label["neutral"] + by_label["negative"]
+    pairs = [
+        (one.label, "positive" if review.rating > 3 else "negative")
+        for review, one in zip(reviews, found or (), strict=False)
+        if review.rating is not None and review.rating != 3 and one.label is not None
+    ]
+    return {
+        **{f"{label}_count": by_label[label] for label in ("positive", "neutral", "negative")},
+        "unlabelled_count": len(reviews) - labelled,
+        "positive_ratio": by_label["positive"] / labelled if labelled else None,
+        "rating_agreement": sum(label == rated for label, rated in pairs) / len(pairs) if pairs else None,
+    }
+
+
+def _summary(summary: Summary | None) -> Row:
+    if summary is None:
+        return {}
+    sentences = [{"text": sentence, "review_ids": None} for sentence in summary.sentences]
+    return {"summary": summary.text, "summary_kind": summary.kind, "summary_sentences": sentences}
+
+
+def _strengths(strengths: Strengths | None) -> Row:
+    if strengths is None:
+        return {}
+    found = [
+        {"aspect": one.aspect, "claim": one.claim, "quote": None, "review_ids": list(one.review_ids), "support": len(one.review_ids)}
+        for one in strengths.found
+    ]
+    return {"strengths": found, "strengths_kind": "single", "dropped_claims": strengths.dropped}

@@ -1,0 +1,1 @@
+"""One file per task: its wording, its output form, its parser, its plan."""

@@ -1,0 +1,118 @@
+"""Sentiment: one question per review, one token as the answer, a calibrated score.
+
+No label is generated. The exact log-probabilities of a few words at the next position give the log-odds of a satisfied guest, in one
+request without decoding. The review stands first, so that a second question about it would come from the prefix cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import TaskFailed
+from pipeline.records import Answer, Plan, Request, Sampling, Sentiment, TaskName, TokenIds
+from pipeline.restaurants import Tokenised
+from pipeline.tasks.calibration import Anchor, Fit, fit
+from pipeline.tasks.prompts import explain, make_request
+from pipeline.tokens import Tokens, concatenate
+
+LANGUAGE_NAMES = {"en": "English", "ko": "Korean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Wording around a review and the words, one token each, whose probabilities are compared."""
+
+    before: str
+    after: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+
+QUESTIONS = {
+    "en": Question(
+        "Review: ", "\n\nOverall, the customer was", (" happy", " impressed", " satisfied"), (" unhappy", " disappointed", " dissatisfied")
+    ),
+}
+NEUTRAL_WIDTH = 0.3
+
+
+class SentimentTask:
+    """Labels every review of a restaurant."""
+
+    name: TaskName = "sentiment"
+    wording = f"{QUESTIONS} {NEUTRAL_WIDTH}"
+    overhead = 64
+
+    def __init__(self, tokens: Tokens, fits: Mapping[str, Fit]) -> None:
+        """`fits` by language, from `calibrate`; a language that is not in it, or not readable, stays unlabelled."""
+        self._asker = Asker(tokens)
+        self._fits = fits
+
+    def plan(self, restaurant: Tokenised) -> Plan:
+        """Returns a list of Sentiment, one per review in order. Raises TaskFailed where not a single review has a label."""
+        reviews = restaurant.restaurant.reviews
+        fits = [self._fits.get(review.language) for review in reviews]
+        asked = {
+            i: self._asker.ask(restaurant.restaurant.restaurant_id, restaurant.ids[i], reviews[i].language, chunk)
+            for chunk, run in enumerate(restaurant.chunks)
+            for i in run
+            if (it := fits[i]) is not None and it.readable
+        }
+        if not asked:
+            languages = " or ".join(sorted({LANGUAGE_NAMES[review.language] for review in reviews}))
+            raise TaskFailed(f"this model does not read {languages}; choose a larger, multilingual one with --model")
+        answers: Mapping[str, Answer] = yield list(asked.values())
+        if all(not answers[request.key].usable for request in asked.values()):
+            raise TaskFailed(explain(next(iter(answers.values()))))
+        return [self._label(review.review_id, fits[i], answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
+
+    def _label(self, review_id: str, calibration: Fit | None, answer: Answer | None) -> Sentiment:
+        if answer is None or calibration is None or not answer.usable:
+            return Sentiment(review_id, None, None)
+        score = calibration.score(self._asker.log_odds(answer))
+        label = "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative"
+        return Sentiment(review_id, label, score)
+
+
+class Asker:
+    """Builds the question for one review and reads its answer."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self._positive = {name: [tokens.word(word) for word in question.positive] for name, question in QUESTIONS.items()}
+        self._negative = {name: [tokens.word(word) for word in question.negative] for name, question in QUESTIONS.items()}
+
+    def ask(self, restaurant_id: str, review: TokenIds, language: str, chunk: int = 0) -> Request:
+        """One request over one review."""
+        language = language if language in QUESTIONS else "en"
+        question = QUESTIONS[language]
+        prompt = concatenate(self._tokens.part(question.before), review, self._tokens.part(question.after))
+        choices = (*self._positive[language], *self._negative[language])
+        return make_request("sentiment", "label", restaurant_id, prompt, Sampling(max_tokens=1, choices=choices), chunk)
+
+    def log_odds(self, answer: Answer) -> float:
+        """Raw log-odds of the positive words against the negative ones."""
+        sides = [
+            [answer.logprobs[token] for words in side.values() for token in words if token in answer.logprobs]
+            for side in (self._positive, self._negative)
+        ]
+        return _logsumexp(sides[0]) - _logsumexp(sides[1])
+
+
+def calibrate(tokens: Tokens, written: Sequence[Anchor]) -> Plan:
+    """A plan of its own, run before the others: asks about the anchors, returns fits by language."""
+    asker = Asker(tokens)
+    encoded = tokens.encode([anchor.text for anchor in written])
+    asked = {anchor: asker.ask("anchors", one.ids, anchor.language) for anchor, one in zip(written, encoded, strict=True)}
+    answers: Mapping[str, Answer] = yield list(asked.values())
+    failed = [explain(answers[request.key]) for request in asked.values() if not answers[request.key].usable]
+    if failed:
+        raise TaskFailed(f"calibration: {failed[0]}")
+    return fit({anchor: asker.log_odds(answers[request.key]) for anchor, request in asked.items()})
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    most = max(values)
+    return most + math.log(sum(math.exp(value - most) for value in values))
