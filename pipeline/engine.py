@@ -7,14 +7,13 @@ lists of 64, 90 s with one `generate` per restaurant).
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pipeline.errors import BadConfiguration, EngineDied
+from pipeline.quiet import quiet
 from pipeline.records import Answer, Request, Sampling
 
 Device = Literal["cpu", "gpu"]
@@ -74,7 +73,7 @@ class VllmEngine:
     def __init__(self, model: Path, options: Mapping[str, Any], device: Device, feed: Feed = "continuous", verbose: bool = False) -> None:
         """Loads the model (seconds to minutes). Raises BadConfiguration where vLLM is missing or refuses model or options."""
         _set_variables(device, verbose)
-        with _quiet(verbose) as said:
+        with quiet(verbose) as said:
             try:
                 from vllm import LLM, SamplingParams
                 from vllm.sampling_params import StructuredOutputsParams
@@ -173,29 +172,6 @@ def _set_variables(device: Device, verbose: bool) -> None:
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout carries the result
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-
-
-@contextlib.contextmanager
-def _quiet(verbose: bool) -> Iterator[Any]:
-    """Keeps what vLLM and its libraries print while loading, from C++ too, out of the terminal; yields a function that returns it."""
-    if verbose:
-        yield lambda: ""
-        return
-    with tempfile.TemporaryFile() as kept:
-        saved = [os.dup(1), os.dup(2)]
-        try:
-            os.dup2(kept.fileno(), 1)
-            os.dup2(kept.fileno(), 2)
-
-            def said() -> str:
-                kept.seek(0)
-                return kept.read().decode(errors="replace")
-
-            yield said
-        finally:
-            for number, copy in zip((1, 2), saved, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)
 
 
 def _reason(error: Exception, log: str) -> str:

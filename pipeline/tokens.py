@@ -62,12 +62,10 @@ class Tokens:
             self._parts[text] = np.array(self._ours.encode(text, add_special_tokens=False).ids, dtype=np.uint32)
         return self._parts[text]
 
-    def word(self, text: str) -> int:
-        """The id of a word that is one token. Raises BadConfiguration where this tokenizer splits it."""
+    def word(self, text: str) -> int | None:
+        """The id of a word that is one token, None where this tokenizer splits it."""
         ids = self.part(text)
-        if len(ids) != 1:
-            raise BadConfiguration(f"the word {text!r} is {len(ids)} tokens in this model's vocabulary, one is needed")
-        return int(ids[0])
+        return int(ids[0]) if len(ids) == 1 else None
 
     def chat(self, system: str, answer_start: str = "") -> tuple[str, str]:
         """The model's chat format around one user message, as (before, after); `after` ends where the model's answer goes on.

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import TaskFailed
-from pipeline.records import Answer, Plan, Request, Sampling, Sentiment, TaskName, TokenIds
+from pipeline.errors import BadConfiguration, TaskFailed
+from pipeline.records import Answer, Plan, Request, Review, Sampling, Sentiment, TaskName, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
 from pipeline.tasks.prompts import explain, make_request
@@ -22,17 +22,18 @@ LANGUAGE_NAMES = {"en": "English", "ko": "Korean"}
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Wording around a review and the words, one token each, whose probabilities are compared."""
+    """Wording around a review, and pairs of words, satisfied and dissatisfied, whose probabilities are compared."""
 
     before: str
     after: str
-    positive: tuple[str, ...]
-    negative: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
 
 
 QUESTIONS = {
     "en": Question(
-        "Review: ", "\n\nOverall, the customer was", (" happy", " impressed", " satisfied"), (" unhappy", " disappointed", " dissatisfied")
+        "Review: ",
+        "\n\nOverall, the customer was",
+        ((" happy", " unhappy"), (" impressed", " disappointed"), (" satisfied", " dissatisfied")),
     ),
 }
 NEUTRAL_WIDTH = 0.3
@@ -66,14 +67,14 @@ class SentimentTask:
         answers: Mapping[str, Answer] = yield list(asked.values())
         if all(not answers[request.key].usable for request in asked.values()):
             raise TaskFailed(explain(next(iter(answers.values()))))
-        return [self._label(review.review_id, fits[i], answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
+        return [self._label(review, fits[i], answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
 
-    def _label(self, review_id: str, calibration: Fit | None, answer: Answer | None) -> Sentiment:
+    def _label(self, review: Review, calibration: Fit | None, answer: Answer | None) -> Sentiment:
         if answer is None or calibration is None or not answer.usable:
-            return Sentiment(review_id, None, None)
-        score = calibration.score(self._asker.log_odds(answer))
+            return Sentiment(review.review_id, None, None)
+        score = calibration.score(self._asker.log_odds(answer, review.language))
         label = "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative"
-        return Sentiment(review_id, label, score)
+        return Sentiment(review.review_id, label, score)
 
 
 class Asker:
@@ -81,24 +82,35 @@ class Asker:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._positive = {name: [tokens.word(word) for word in question.positive] for name, question in QUESTIONS.items()}
-        self._negative = {name: [tokens.word(word) for word in question.negative] for name, question in QUESTIONS.items()}
+        self._pairs = {name: _single(tokens, question) for name, question in QUESTIONS.items()}
 
     def ask(self, restaurant_id: str, review: TokenIds, language: str, chunk: int = 0) -> Request:
         """One request over one review."""
-        language = language if language in QUESTIONS else "en"
+        language = _asked_in(language)
         question = QUESTIONS[language]
         prompt = concatenate(self._tokens.part(question.before), review, self._tokens.part(question.after))
-        choices = (*self._positive[language], *self._negative[language])
+        choices = tuple(sorted({token for pair in self._pairs[language] for token in pair}))
         return make_request("sentiment", "label", restaurant_id, prompt, Sampling(max_tokens=1, choices=choices), chunk)
 
-    def log_odds(self, answer: Answer) -> float:
-        """Raw log-odds of the positive words against the negative ones."""
-        sides = [
-            [answer.logprobs[token] for words in side.values() for token in words if token in answer.logprobs]
-            for side in (self._positive, self._negative)
-        ]
-        return _logsumexp(sides[0]) - _logsumexp(sides[1])
+    def log_odds(self, answer: Answer, language: str) -> float:
+        """Raw log-odds of the satisfied words against the dissatisfied ones."""
+        satisfied, dissatisfied = zip(*self._pairs[_asked_in(language)], strict=True)
+        return _log_sum(answer, satisfied) - _log_sum(answer, dissatisfied)
+
+
+def _asked_in(language: str) -> str:
+    return language if language in QUESTIONS else "en"
+
+
+def _single(tokens: Tokens, question: Question) -> list[tuple[int, int]]:
+    """The pairs of which both words are one token in this model's vocabulary."""
+    pairs = [(tokens.word(yes), tokens.word(no)) for yes, no in question.pairs]
+    found = [(yes, no) for yes, no in pairs if yes is not None and no is not None]
+    if not found:
+        raise BadConfiguration(
+            f"this model's vocabulary has none of the word pairs {question.pairs} as single tokens; choose another --model"
+        )
+    return found
 
 
 def calibrate(tokens: Tokens, written: Sequence[Anchor]) -> Plan:
@@ -110,9 +122,10 @@ def calibrate(tokens: Tokens, written: Sequence[Anchor]) -> Plan:
     failed = [explain(answers[request.key]) for request in asked.values() if not answers[request.key].usable]
     if failed:
         raise TaskFailed(f"calibration: {failed[0]}")
-    return fit({anchor: asker.log_odds(answers[request.key]) for anchor, request in asked.items()})
+    return fit({anchor: asker.log_odds(answers[request.key], anchor.language) for anchor, request in asked.items()})
 
 
-def _logsumexp(values: Sequence[float]) -> float:
+def _log_sum(answer: Answer, words: Sequence[int]) -> float:
+    values = [answer.logprobs[word] for word in dict.fromkeys(words)]
     most = max(values)
     return most + math.log(sum(math.exp(value - most) for value in values))
