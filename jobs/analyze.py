@@ -4,79 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from jobs.machine import machine_options, make_machine
+from jobs.options import parse_allowance, parse_columns, parse_day, parse_moment, parse_tasks
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.analysis import TASKS, Committed, Job
 from pipeline.analysis import analyze as run_analysis
 from pipeline.order import ORDERS, choose
-from pipeline.reviews import COLUMNS, Selection
+from pipeline.reviews import Selection
 
 PARTLY_FAILED = 3
-
-
-def _columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
-    mapped: dict[str, str] = {}
-    for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
-        if not equals or not theirs or ours not in COLUMNS:
-            raise click.BadParameter(f"{pair!r} is not NAME=YOUR_COLUMN with NAME one of {', '.join(COLUMNS)}")
-        mapped[ours] = theirs
-    return mapped
-
-
-def _tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in TASKS]
-    if unknown or not names:
-        raise click.BadParameter(f"unknown task {', '.join(map(repr, unknown)) or repr(text)}; choose from {', '.join(TASKS)}")
-    return tuple(name for name in TASKS if name in names)
-
-
-def _moment(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not an ISO date or time, e.g. 2026-11-20 or 2026-11-20T06:00+09:00") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
-def _date(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a day's name, not a moment
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a day like 2026-11-20") from None
-
-
-def _allowance(_: click.Context, __: click.Parameter, text: str) -> tuple[float, bool]:
-    try:
-        value = float(text.removesuffix("%"))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise click.BadParameter(f"{text!r} is neither a number of restaurants nor a share like 5%")
-    return value, text.endswith("%")
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_envvar=True, help="Folder for the results.")
-@click.option("--date", callback=_date, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only.")
-@click.option("--column", "columns", multiple=True, callback=_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
-@click.option("--tasks", default=",".join(TASKS), callback=_tasks, show_envvar=True, help="Comma-separated.")
+@click.option("--date", callback=parse_day, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only.")
+@click.option("--column", "columns", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
+@click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, show_envvar=True, help="Comma-separated.")
 @click.option("--restaurant", "restaurants", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
-@click.option("--since", callback=_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
-@click.option("--until", callback=_moment, metavar="TIME", help="Only reviews before then.")
+@click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
+@click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")
 @click.option("--update", is_flag=True, help="With a narrower selection: keep the committed rows of all other restaurants.")
 @click.option("--order", type=click.Choice(list(ORDERS)), show_envvar=True, help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()))
@@ -98,7 +52,12 @@ def _allowance(_: click.Context, __: click.Parameter, text: str) -> tuple[float,
 )
 @click.option("--chunk-tokens", type=click.IntRange(min=128), default=2048, help="Tokens of reviews in one prompt.")
 @click.option(
-    "--max-failed", default="0", callback=_allowance, metavar="N|P%", show_envvar=True, help="Restaurants that may fail before exit code 3."
+    "--max-failed",
+    default="0",
+    callback=parse_allowance,
+    metavar="N|P%",
+    show_envvar=True,
+    help="Restaurants that may fail before exit code 3.",
 )
 @machine_options
 def analyze(

@@ -134,7 +134,7 @@ class VllmEngine:
 
     def _sampling(self, sampling: Sampling) -> Any:
         if sampling not in self._params:
-            form = self._structured(regex=sampling.regex) if sampling.regex else None
+            form = self._structured(grammar=sampling.grammar) if sampling.grammar else None
             choices = {"allowed_token_ids": list(sampling.choices), "logprob_token_ids": list(sampling.choices), "detokenize": False}
             self._params[sampling] = self._sampling_params(
                 temperature=0,

@@ -35,29 +35,38 @@ class InputFile:
 
 
 def find(inputs: Sequence[str]) -> list[str]:
-    """Files behind names, globs and directories (searched below for `*.parquet`), sorted within each, no file twice.
+    """Files behind names, globs and directories (searched below for `*.parquet`), sorted within each, no file twice under any name.
+
+    Below a directory, names that begin with `_` or `.` are other tools' scratch places, as in Spark, and left out.
 
     Object-store URIs pass unchanged; Polars expands them. Raises NoInput for a name with nothing behind it.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for name in inputs:
         if _URI.match(name):
-            found[name] = None
+            found[name] = name
             continue
         path = Path(name)
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            matches = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not p.name.startswith(("_", ".")))
+            matches = _below(path)
         elif _GLOB.search(name):
             anchor = Path(path.anchor) if path.is_absolute() else Path()
-            matches = sorted(p for p in anchor.glob(str(path.relative_to(anchor))) if p.is_file())
+            matched = sorted(anchor.glob(str(path.relative_to(anchor))))
+            matches = [file for p in matched for file in ([p] if p.is_file() else _below(p))]
         else:
             raise NoInput(f"{name}: no such file or directory; check the path")
         if not matches:
             raise NoInput(f"{name}: no Parquet file found there; name files, a glob or a directory that holds *.parquet")
-        found.update((str(p), None) for p in matches)
-    return list(found)
+        for match in matches:
+            found.setdefault(str(match.resolve()), str(match))
+    return list(found.values())
+
+
+def _below(folder: Path) -> list[Path]:
+    files = (p for p in folder.rglob("*.parquet") if p.is_file())
+    return sorted(p for p in files if not any(part.startswith(("_", ".")) and "=" not in part for part in p.relative_to(folder).parts))
 
 
 def is_remote(path: str) -> bool:

@@ -45,12 +45,12 @@ class Sampling:
     """How one answer is drawn. Always greedy.
 
     `choices` asks for the exact log-probabilities of these token ids instead of text (then one token, not detokenised);
-    `regex` bounds the answer's form. Both are part of a request's key.
+    `grammar` (EBNF, as xgrammar reads it) bounds the answer's form. Both are part of a request's key.
     """
 
     max_tokens: int
     choices: tuple[int, ...] = ()
-    regex: str | None = None
+    grammar: str | None = None
     stop: tuple[str, ...] = ()
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePath
 
 import polars as pl
 import pyarrow as pa
@@ -73,7 +74,8 @@ def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, select
     rows = rows.with_columns(reason=_reason())
     rows = _reject_repeated(rows)
     if selection.limit is not None:
-        chosen = rows["restaurant_id"].drop_nulls().unique().sort().head(selection.limit)
+        named = rows.filter(pl.col("reason").ne_missing("no restaurant_id"))
+        chosen = named["restaurant_id"].unique().sort().head(selection.limit)
         rows = rows.filter(pl.col("restaurant_id").is_in(chosen.implode()))
     rejected = pl.col("reason").is_not_null()
     reviews = _make_ids(rows.filter(~rejected)).with_columns(language=_language())
@@ -83,18 +85,16 @@ def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, select
 
 def _read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
     """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
-    hive = "=" in path
+    wanted = {name: columns.get(name, name) for name in COLUMNS}
     try:
-        scan = pl.scan_parquet(path, hive_partitioning=hive, missing_columns="insert", row_index_name="source_row")
+        scan = _scan(path, {theirs: COLUMNS[name] for name, theirs in wanted.items()})
         found = scan.collect_schema()
     except (PolarsError, OSError, PanicException) as error:
         raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-    found = pl.Schema({name: dtype for name, dtype in found.items() if name != "source_row"})
-    wanted = {name: columns.get(name, name) for name in COLUMNS}
     _check_columns(path, wanted, columns, found)
     present = {name: theirs for name, theirs in wanted.items() if theirs in found}
-    raw = _collect(path, scan.select("source_row", **{name: pl.col(theirs) for name, theirs in present.items()}), present)
-    decoded = raw.select(
+    raw = _collect(path, scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present).with_row_index("source_row")
+    decoded = raw.with_columns(_decode(column) for column in raw if column.dtype == pl.Binary).select(
         pl.lit(path).alias("source_file"),
         pl.col("source_row").cast(pl.Int64),
         *(
@@ -103,6 +103,15 @@ def _read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
         ),
     )
     return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
+
+
+def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Hive keys keep the type they are wanted in: guessed from the value, `restaurant_id=007` would become 7."""
+    if is_remote(path):
+        return pl.scan_parquet(path, hive_partitioning="=" in path, missing_columns="insert")
+    keys = [folder.partition("=")[0] for folder in PurePath(path).parts[:-1] if "=" in folder]
+    schema = {key: types.get(key, pl.String()) for key in keys}
+    return pl.scan_parquet(path, hive_partitioning=bool(keys), hive_schema=schema or None, glob=False)
 
 
 def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema) -> None:
@@ -132,8 +141,31 @@ def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if name == "created_at" and isinstance(dtype, pl.Datetime) and dtype.time_zone:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    column = column.cast(COLUMNS[name], strict=False)  # bytes that are no UTF-8 become null, and the row a reject
-    return pl.when(column.is_finite()).then(column) if name == "rating" else column
+    column = column.cast(COLUMNS[name], strict=False)
+    if name == "rating":
+        return pl.when(column.is_finite()).then(column + 0.0)  # one zero, not two
+    if name == "created_at":
+        return pl.when(column.dt.year().is_between(1, 9999)).then(column)  # nanoseconds taken for microseconds end in the year 50,000
+    return pl.when(~_blank(column)).then(column) if name == "review_id" else column
+
+
+def _decode(column: pl.Series) -> pl.Series:
+    """Bytes as text; what is not UTF-8 becomes null, and a text's row a reject."""
+    try:
+        return column.cast(pl.String)
+    except PolarsError:
+        return pl.Series(column.name, [_text(value) for value in column], dtype=pl.String)
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _blank(column: pl.Expr) -> pl.Expr:
+    return column.str.replace_all(INVISIBLE, "") == ""
 
 
 def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.DataFrame:
@@ -142,18 +174,19 @@ def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.D
     except (PolarsError, OSError, PanicException) as error:
         if is_remote(path) or "utf" not in str(error).lower():
             raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-    # One text that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read strings as bytes, decode row by row.
+    # One string that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read such columns as bytes, decode row by row.
     try:
-        table = pq.read_table(path, columns=list(present.values()), partitioning=None)
-        names = {theirs: name for name, theirs in present.items()}
-        columns = {
-            names[n]: c.cast(pa.binary()) if pa.types.is_string(c.type) else c
-            for n, c in zip(table.column_names, table.columns, strict=True)
-        }
-        read = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns.items()})
-    except (pa.ArrowException, OSError, PolarsError) as error:
+        return pl.DataFrame([_column(path, frame.select(name), theirs) for name, theirs in present.items()])
+    except (pa.ArrowException, PolarsError, OSError, PanicException) as error:
         raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-    return read.with_row_index("source_row")
+
+
+def _column(path: str, frame: pl.LazyFrame, theirs: str) -> pl.Series:
+    try:
+        return frame.collect(engine="streaming").to_series()
+    except PolarsError:
+        column = pq.ParquetFile(path).read(columns=[theirs]).column(theirs)
+        return pl.Series(frame.collect_schema().names()[0], column.cast(pa.large_binary()))
 
 
 def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
@@ -168,7 +201,6 @@ def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
 
 def _reason() -> pl.Expr:
     """Why a row cannot be used, or null."""
-    blank = pl.col("text").str.replace_all(INVISIBLE, "") == ""
     return (
         pl.when(pl.col("restaurant_id").is_null() | (pl.col("restaurant_id").str.strip_chars() == ""))
         .then(pl.lit("no restaurant_id"))
@@ -176,7 +208,7 @@ def _reason() -> pl.Expr:
         .then(pl.lit("text is not UTF-8"))
         .when(pl.col("text").is_null())
         .then(pl.lit("no text"))
-        .when(blank)
+        .when(_blank(pl.col("text")))
         .then(pl.lit("blank text"))
     )
 
@@ -197,6 +229,7 @@ def _make_ids(reviews: pl.DataFrame) -> pl.DataFrame:
     if without.is_empty():
         return reviews
     content = ["restaurant_id", "text", "created_at", "rating"]
+    without = without.sort("restaurant_name", "category", "area", "arrival")  # rows alike but for these get their ids in one order
     counted = without.select("arrival", *content, occurrence=pl.int_range(pl.len()).over(content))
     made = [
         "made-" + hashlib.blake2b("\x1f".join(map(str, row)).encode(), digest_size=10).hexdigest()

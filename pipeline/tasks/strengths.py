@@ -13,9 +13,14 @@ from pipeline.tokens import Tokens, concatenate
 ASPECTS = ("taste", "service", "atmosphere", "price", "portion", "speed", "cleanliness", "location", "variety", "delivery", "other")
 INSTRUCTION = f"List what guests praise, one per line, as 'aspect: claim [review numbers]'. Aspects: {', '.join(ASPECTS)}. At most 3 lines."
 START = "- "
-_LINE = rf"({'|'.join(ASPECTS)}): [^\n\[\]]{{8,90}} \[[1-9][0-9]?(, [1-9][0-9]?){{0,3}}\]"
-FORM = rf"{_LINE}(\n- {_LINE}){{0,2}}"
-SAMPLING = Sampling(max_tokens=160, regex=FORM)
+FORM = rf"""
+root ::= line ("\n- " line){{0,2}}
+line ::= aspect ": " claim " [" number (", " number){{0,3}} "]"
+aspect ::= {" | ".join(f'"{aspect}"' for aspect in ASPECTS)}
+claim ::= [^\n\[\]]{{8,90}}
+number ::= [1-9] [0-9]?
+"""
+SAMPLING = Sampling(max_tokens=160, grammar=FORM)
 _PARSE = re.compile(r"^(?P<aspect>\w+): (?P<claim>.+?) \[(?P<numbers>[\d, ]+)\]$")
 
 

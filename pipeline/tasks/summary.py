@@ -16,9 +16,13 @@ INSTRUCTION = "Summarize the reviews in 3 short bullet points. Only facts."
 MERGE_SYSTEM = "You summarize restaurant reviews. You only state facts that are given."
 MERGE = "These are summaries of reviews of one restaurant. Summarize them in 3 short bullet points. Only facts.\n\n"
 START = "- "
-# Bounded, so that an answer ends by itself inside `max_tokens` and never in the middle of a sentence.
-FORM = r"[^\n]{8,160}(\n- [^\n]{8,160}){0,3}"
-SAMPLING = Sampling(max_tokens=192, regex=FORM)
+# Bounded, so that an answer ends by itself inside `max_tokens` and never in the middle of a sentence. A grammar rather than a regular
+# expression: xgrammar compiles it in 0.2 s, the same form as a regular expression in 15 s.
+FORM = r"""
+root ::= sentence ("\n- " sentence){0,2}
+sentence ::= [^\n]{8,140}
+"""
+SAMPLING = Sampling(max_tokens=224, grammar=FORM)
 MERGE_BUDGET = 1024
 
 

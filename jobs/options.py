@@ -1,0 +1,63 @@
+"""Option texts to values; a text that cannot be meant is a usage error that says what can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from pipeline.analysis import TASKS
+from pipeline.reviews import COLUMNS
+
+
+def parse_columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
+    """NAME=YOURS pairs to a mapping from the contract's names."""
+    mapped: dict[str, str] = {}
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not theirs or ours not in COLUMNS:
+            raise click.BadParameter(f"{pair!r} is not NAME=YOUR_COLUMN with NAME one of {', '.join(COLUMNS)}")
+        mapped[ours] = theirs
+    return mapped
+
+
+def parse_tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    """Comma-separated task names, in the order of TASKS."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in TASKS]
+    if unknown or not names:
+        raise click.BadParameter(f"unknown task {', '.join(map(repr, unknown)) or repr(text)}; choose from {', '.join(TASKS)}")
+    return tuple(name for name in TASKS if name in names)
+
+
+def parse_moment(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    """An ISO date or time to UTC without a zone, as `created_at` is compared."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not an ISO date or time, e.g. 2026-11-20 or 2026-11-20T06:00+09:00") from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def parse_day(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """A day's name, YYYY-MM-DD."""
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date().isoformat()  # noqa: DTZ007 - a day's name, not a moment
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a day like 2026-11-20") from None
+
+
+def parse_allowance(_: click.Context, __: click.Parameter, text: str) -> tuple[float, bool]:
+    """A number of restaurants, or a share in percent: (value, whether it is a percentage)."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise click.BadParameter(f"{text!r} is neither a number of restaurants nor a share like 5%")
+    return value, text.endswith("%")
