@@ -57,7 +57,7 @@ PARTLY_FAILED = 3
     callback=parse_allowance,
     metavar="N|P%",
     show_envvar=True,
-    help="Restaurants that may fail before exit code 3.",
+    help="Restaurants that may fail without exit code 3.",
 )
 @machine_options
 def analyze(

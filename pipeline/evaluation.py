@@ -1,4 +1,4 @@
-"""How well a model labels sentiment, measured against the ratings of a dump. The ratings are withheld from the model and the calibration."""
+"""How well a model labels sentiment, measured against a dump's ratings, which neither model nor calibration see."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.analysis import fit_sentiment
+from pipeline.analysis import Progress, fit_sentiment
 from pipeline.engine import Engine
 from pipeline.errors import BadData
 from pipeline.order import Order
 from pipeline.records import Outcome
 from pipeline.restaurants import group, sample_rates, tokenise
 from pipeline.reviews import Dump
-from pipeline.run import Loop, Observer
+from pipeline.run import Loop
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tokens import Tokens
 
-LENGTHS = ((0, 100), (100, 300), (300, 1_000_000))
-"""Buckets of text length in characters, the upper end excluded."""
-
-
-class Progress(Observer):
-    """What the evaluation tells while it works."""
-
-    def stage(self, what: str) -> None: ...
-    def planned(self, restaurants: int, prompt_tokens: int) -> None: ...
+LENGTHS = {"under 100 characters": (0, 100), "100 to 299 characters": (100, 300), "300 characters or more": (300, 1 << 40)}
+"""Buckets of text length, the upper end excluded."""
 
 
 def rated_sample(dump: Dump, size: int, seed: int) -> Dump:
@@ -38,7 +31,7 @@ def rated_sample(dump: Dump, size: int, seed: int) -> Dump:
 
 
 def evaluate_sentiment(
-    dump: Dump, tokens: Tokens, engine: Engine, order: Order, progress: Any, check: Callable[[], None]
+    dump: Dump, tokens: Tokens, engine: Engine, order: Order, progress: Progress, check: Callable[[], None]
 ) -> dict[str, Any]:
     """Balanced accuracy (neutral and unlabelled count as wrong), area under the curve, confusion counts; over all and by text length.
 
@@ -50,14 +43,12 @@ def evaluate_sentiment(
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()) // 2)
     restaurants = tokenise(groups.hand_out(order.admission), tokens, engine.max_model_len // 2)
     scored = _scored(list(Loop([task], order, engine, progress).run(restaurants, check)))
-    by_length = {
-        f"{low} to {high - 1} characters" if high < 1_000_000 else f"{low} characters or more": (low, high) for low, high in LENGTHS
-    }
+    length = pl.col("length")
     return {
         "reviews": scored.height,
         "calibration": {name: {"auc": one.auc, "anchors": one.anchors, "readable": one.readable} for name, one in fits.items()},
         "all": measure(scored),
-        **{name: measure(scored.filter(pl.col("length").is_between(low, high, closed="left"))) for name, (low, high) in by_length.items()},
+        **{name: measure(scored.filter(length.is_between(low, high, closed="left"))) for name, (low, high) in LENGTHS.items()},
     }
 
 
@@ -81,12 +72,12 @@ def measure(scored: pl.DataFrame) -> Mapping[str, Any]:
 
 
 def _scored(outcomes: list[Outcome]) -> pl.DataFrame:
-    rows = [
-        ("positive" if (review.rating or 0) > 3 else "negative", one.label if one else None, one.score if one else None, len(review.text))
-        for outcome in outcomes
-        for review, one in zip(
-            outcome.restaurant.reviews, outcome.results.get("sentiment") or [None] * len(outcome.restaurant.reviews), strict=True
-        )
-    ]
-    schema = {"truth": pl.String, "label": pl.String, "score": pl.Float64, "length": pl.Int64}
+    rows: list[tuple[str, str | None, float | None, int]] = []
+    for outcome in outcomes:
+        found = {one.review_id: one for one in outcome.results.get("sentiment") or ()}
+        for review in outcome.restaurant.reviews:
+            one = found.get(review.review_id)
+            truth = "positive" if (review.rating or 0) > 3 else "negative"
+            rows.append((truth, one.label if one else None, one.score if one else None, len(review.text)))
+    schema = {"truth": pl.String(), "label": pl.String(), "score": pl.Float64(), "length": pl.Int64()}
     return pl.DataFrame(rows, schema=schema, orient="row")
