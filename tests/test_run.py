@@ -44,7 +44,7 @@ class Relay:
 def tokenised(name, sizes, arrival=0):
     reviews = tuple(Review(f"{name}-{i}", "text", "en") for i in range(len(sizes)))
     ids = tuple(np.full(size, i, dtype=np.uint32) for i, size in enumerate(sizes))
-    return Tokenised(Restaurant(name, reviews, arrival=arrival), ids, (range(len(sizes)),) if sizes else (), {})
+    return Tokenised(Restaurant(name, reviews, arrival=arrival), ids, (range(len(sizes)),) if sizes else (), {}, 100)
 
 
 def drive(restaurants, tasks, engine=None, order="restaurant"):

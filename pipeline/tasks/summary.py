@@ -23,14 +23,14 @@ root ::= sentence ("\n- " sentence){0,2}
 sentence ::= [^\n]{8,140}
 """
 SAMPLING = Sampling(max_tokens=224, grammar=FORM)
-MERGE_BUDGET = 1024
+_LINE_MARKS = 4  # tokens that begin and end a line of a merge, at most
 
 
 class SummaryTask:
     """Summarises a restaurant's chunks."""
 
     name: TaskName = "summary"
-    wording = f"{INSTRUCTION} {MERGE_SYSTEM} {MERGE} {START} {SAMPLING} {MERGE_BUDGET}"
+    wording = f"{INSTRUCTION} {MERGE_SYSTEM} {MERGE} {START} {SAMPLING}"
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -38,7 +38,8 @@ class SummaryTask:
         self._tail = self._chunks.tail(INSTRUCTION, START)
         before, after = tokens.chat(MERGE_SYSTEM, START)
         self._merge_before, self._merge_after = tokens.part(before + MERGE), tokens.part(after)
-        self.overhead = self._chunks.overhead(self._tail) + SAMPLING.max_tokens
+        wording = max(self._chunks.overhead(self._tail), len(self._merge_before) + len(self._merge_after))
+        self.overhead = wording + SAMPLING.max_tokens
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns a Summary. Raises TaskFailed where a part failed or was cut off."""
@@ -51,7 +52,7 @@ class SummaryTask:
             for chunk, request in zip(restaurant.chunks, requests, strict=True)
         ]
         while len(parts) > 1:
-            groups = _fitting(parts, [len(one.ids) for one in self._tokens.encode([text for _, text in parts])])
+            groups = _fitting(parts, self._sizes([text for _, text in parts]), restaurant.budget)
             merges = {group[0][0]: self._merge(restaurant, [text for _, text in group]) for group in groups if len(group) > 1}
             answers = yield list(merges.values())
             parts = [
@@ -64,6 +65,11 @@ class SummaryTask:
         shared = self._chunks.shared(restaurant, chunk)
         prompt = concatenate(shared, self._tail)
         return make_request("summary", "part", restaurant.restaurant.restaurant_id, prompt, SAMPLING, number, len(shared))
+
+    def _sizes(self, texts: Sequence[str]) -> list[int]:
+        return [
+            len(one.ids) + _LINE_MARKS * len(parse(text).sentences) for text, one in zip(texts, self._tokens.encode(texts), strict=True)
+        ]
 
     def _merge(self, restaurant: Tokenised, texts: Sequence[str]) -> Request:
         """Partial summaries are the model's words about hostile text: encoded as reviews are."""
@@ -81,9 +87,9 @@ def parse(text: str) -> Summary:
     return Summary(" ".join(_ended(sentence) for sentence in sentences), sentences)
 
 
-def _fitting(parts: Sequence[tuple[str, str]], sizes: Sequence[int]) -> list[Sequence[tuple[str, str]]]:
+def _fitting(parts: Sequence[tuple[str, str]], sizes: Sequence[int], budget: int) -> list[Sequence[tuple[str, str]]]:
     """Consecutive parts that fit one merge, at least two in one of them, so that the tree gets smaller."""
-    groups = [parts[run.start : run.stop] for run in cut([name for name, _ in parts], sizes, MERGE_BUDGET)]
+    groups = [parts[run.start : run.stop] for run in cut([name for name, _ in parts], sizes, budget)]
     if len(groups) < len(parts):
         return groups
     return [parts[i : i + 2] for i in range(0, len(parts), 2)]
