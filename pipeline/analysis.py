@@ -24,6 +24,7 @@ from pipeline.reviews import Dump, Selection, read
 from pipeline.rows import request_row, restaurant_row, review_rows
 from pipeline.run import Loop, Observer, Task
 from pipeline.tasks.calibration import Fit, anchors
+from pipeline.tasks.prompts import does_not_read
 from pipeline.tasks.sentiment import SentimentTask, calibrate
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
@@ -94,7 +95,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
             tokens = Tokens(model.folder)
             engine = machine.engine(model)
         with clock.measure("generate"):
-            fits = fit_sentiment(tokens, engine, order, progress, check) if "sentiment" in job.tasks else {}
+            fits = fit_sentiment(tokens, engine, order, progress, check)
             tasks = _tasks(job.tasks, tokens, fits)
             groups, budget = _grouped(dump, tokens, tasks, job, engine.max_model_len)
             progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
@@ -115,15 +116,15 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
 
 
 def fit_sentiment(tokens: Tokens, engine: Engine, order: Order, progress: Progress, check: Callable[[], None]) -> dict[str, Fit]:
-    """Asks the anchors and fits the boundary, before anything of the dump is asked."""
-    progress.stage("calibrating sentiment on the anchor reviews")
+    """Asks the anchors before anything of the dump is asked: fits the boundary, and finds out which languages the model reads."""
+    progress.stage("calibrating on the anchor reviews")
     try:
         fits: dict[str, Fit] = Loop([], order, engine).finish(calibrate(tokens, anchors()), check)
     except TaskFailed as error:
         raise BadConfiguration(f"{error}; choose another --model") from None
     for language, one in fits.items():
         if not one.readable:
-            progress.stage(f"warning: this model does not read '{language}' (area under the curve {one.auc:.2f}): no sentiment for it")
+            progress.stage(f"warning: {does_not_read([language])} (area under the curve on its anchor reviews: {one.auc:.2f})")
     return fits
 
 
@@ -142,10 +143,11 @@ def _previous(job: Job) -> Path | None:
 
 
 def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
+    readable = {language for language, one in fits.items() if one.readable}
     makers: dict[str, Callable[[], Task]] = {
         "sentiment": lambda: SentimentTask(tokens, fits),
-        "summary": lambda: SummaryTask(tokens),
-        "strengths": lambda: StrengthsTask(tokens),
+        "summary": lambda: SummaryTask(tokens, readable),
+        "strengths": lambda: StrengthsTask(tokens, readable),
     }
     return [makers[name]() for name in TASKS if name in names]
 

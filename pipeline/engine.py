@@ -53,6 +53,8 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
         "scheduling_policy": "priority",
         "disable_log_stats": False,  # without it answers carry no timings
         "seed": 0,
+        # Compiles a bounded form in milliseconds where xgrammar takes 2 to 15 s, and wastes no tokens on white space.
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
     }
     cpu: dict[str, Any] = {
         "dtype": "float32",
@@ -134,12 +136,11 @@ class VllmEngine:
 
     def _sampling(self, sampling: Sampling) -> Any:
         if sampling not in self._params:
-            form = self._structured(grammar=sampling.grammar) if sampling.grammar else None
+            form = self._structured(regex=sampling.regex, json=sampling.schema) if sampling.regex or sampling.schema else None
             choices = {"allowed_token_ids": list(sampling.choices), "logprob_token_ids": list(sampling.choices), "detokenize": False}
             self._params[sampling] = self._sampling_params(
                 temperature=0,
                 max_tokens=sampling.max_tokens,
-                stop=list(sampling.stop),
                 structured_outputs=form,
                 **(choices if sampling.choices else {}),
             )

@@ -45,13 +45,13 @@ class Sampling:
     """How one answer is drawn. Always greedy.
 
     `choices` asks for the exact log-probabilities of these token ids instead of text (then one token, not detokenised);
-    `grammar` (EBNF, as xgrammar reads it) bounds the answer's form. Both are part of a request's key.
+    `regex` or `schema` (JSON schema as text) bounds the answer's form. All of them are part of a request's key.
     """
 
     max_tokens: int
     choices: tuple[int, ...] = ()
-    grammar: str | None = None
-    stop: tuple[str, ...] = ()
+    regex: str | None = None
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +112,17 @@ class Sentiment:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of one restaurant. `sentences` as written; `kind` says how it came about."""
+    """Of one restaurant. `support`: ids of the reviews behind each sentence; `kind`: `generated` by the model or `extractive`."""
 
     text: str
     sentences: tuple[str, ...]
-    kind: str = "generated"
+    support: tuple[tuple[str, ...], ...]
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """One thing guests praise, with the reviews that were named as its support."""
+    """One thing guests praise, with the reviews that support it."""
 
     aspect: str
     claim: str
@@ -130,7 +131,7 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class Strengths:
-    """Of one restaurant; `dropped` counts claims left out because no existing review was named."""
+    """Of one restaurant; `dropped` counts claims that no review supports."""
 
     found: tuple[Strength, ...]
     dropped: int = 0

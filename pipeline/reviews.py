@@ -143,7 +143,7 @@ def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     column = column.cast(COLUMNS[name], strict=False)
     if name == "rating":
-        return pl.when(column.is_finite()).then(column + 0.0)  # one zero, not two
+        return pl.when(column == 0).then(0.0).when(column.is_finite()).then(column)  # one zero, not two
     if name == "created_at":
         return pl.when(column.dt.year().is_between(1, 9999)).then(column)  # nanoseconds taken for microseconds end in the year 50,000
     return pl.when(~_blank(column)).then(column) if name == "review_id" else column

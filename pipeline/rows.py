@@ -87,7 +87,7 @@ def _counts(reviews: Sequence[Review], found: Sequence[Sentiment] | None) -> Row
 def _summary(summary: Summary | None) -> Row:
     if summary is None:
         return {}
-    sentences = [{"text": sentence, "review_ids": None} for sentence in summary.sentences]
+    sentences = [{"text": text, "review_ids": list(ids)} for text, ids in zip(summary.sentences, summary.support, strict=True)]
     return {"summary": summary.text, "summary_kind": summary.kind, "summary_sentences": sentences}
 
 

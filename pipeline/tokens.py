@@ -2,7 +2,7 @@
 
 Review text is hostile. `<|im_end|>` in a review would become the real control token, so (1) every string of the tokenizer's added
 vocabulary is broken up in review text, and (2) reviews are encoded by a tokenizer that treats special tokens as ordinary text; then it is
-checked that no control id came out. Prompts are concatenations of token ids, so a review cannot reach across its own span.
+made sure that no control id came out. Prompts are concatenations of token ids, so a review cannot reach across its own span.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Tokens:
         from transformers import AutoTokenizer
 
         try:
-            self._auto: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self._auto: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             serialised = self._auto.backend_tokenizer.to_str()
         except (OSError, ValueError, AttributeError, KeyError) as error:
             raise BadConfiguration(f"{folder}: no usable tokenizer ({str(error)[:200]}); name another model") from None
@@ -93,12 +93,17 @@ class Tokens:
         for (_, flags), encoding in zip(cleaned, encodings, strict=True):
             ids = np.array(encoding.ids, dtype=np.uint32)
             if most is not None and len(ids) > most:
-                ids, flags = ids[-most:], (*flags, "truncated")
+                ids, flags = ids[len(ids) - most :], (*flags, "truncated")
             results.append(EncodedText(ids, flags))
-        everything = np.concatenate([result.ids for result in results]) if results else np.array([], dtype=np.uint32)
-        if np.isin(everything, self.control_ids).any():
-            raise AssertionError("a control token came out of review text; this must not happen, please report the model's name")
+        if np.isin(concatenate(*(result.ids for result in results)), self.control_ids).any():
+            results = [self._without_control(result) for result in results]
         return results
+
+    def _without_control(self, encoded: EncodedText) -> EncodedText:
+        """Where added words overlap (`:-)` and `-)`), breaking one up leaves another: it is taken out, and no text can stop a run."""
+        control = np.isin(encoded.ids, self.control_ids)
+        flags = dict.fromkeys((*encoded.flags, "control_tokens")) if control.any() else encoded.flags
+        return EncodedText(encoded.ids[~control], tuple(flags))
 
     def _clean(self, text: str) -> tuple[str, tuple[str, ...]]:
         flags = []

@@ -1,18 +1,50 @@
-"""Fixtures: the embedded model, its tokenizer, and one shared engine on it."""
+"""Fixtures: the embedded model, its tokenizer, and dumps written for a test."""
 
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from pipeline import models
+from pipeline.reviews import Dump, read
 from pipeline.tokens import Tokens
+
+Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
 
 @pytest.fixture(scope="session")
-def model():
+def model() -> models.Model:
     return models.get("embedded", Path("~/.cache/review-digest").expanduser())
 
 
 @pytest.fixture(scope="session")
-def tokens(model):
+def tokens(model: models.Model) -> Tokens:
     return Tokens(model.folder)
+
+
+@pytest.fixture(scope="session")
+def write_dump() -> Callable[..., str]:
+    """`write_dump(path, rows, schema=None)` writes rows (or columns) as one Parquet file, folders included, and returns its path."""
+
+    def write(path: Path, rows: Rows, schema: Mapping[str, Any] | None = None) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(rows, schema=schema, infer_schema_length=None).write_parquet(path)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def dump(tmp_path: Path, write_dump: Callable[..., str]) -> Callable[..., Dump]:
+    """`dump({column: values}, ...)` reads rows from a fresh file each; `restaurant_id` and `text` are filled in where left out."""
+    numbers = itertools.count()
+
+    def one(columns: Mapping[str, Sequence[Any]]) -> str:
+        height = len(next(iter(columns.values())))
+        rows = {"restaurant_id": ["r"] * height, "text": [f"text {i}" for i in range(height)], **columns}
+        return write_dump(tmp_path / f"{next(numbers)}.parquet", rows)
+
+    return lambda *files, **options: read([one(columns) for columns in files], **options)

@@ -14,10 +14,8 @@ from pipeline.errors import BadConfiguration, TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Sentiment, TaskName, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
-from pipeline.tasks.prompts import explain, make_request
+from pipeline.tasks.prompts import does_not_read, explain, make_request
 from pipeline.tokens import Tokens, concatenate
-
-LANGUAGE_NAMES = {"en": "English", "ko": "Korean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +60,7 @@ class SentimentTask:
             if (it := fits[i]) is not None and it.readable
         }
         if not asked:
-            languages = " or ".join(sorted({LANGUAGE_NAMES[review.language] for review in reviews}))
-            raise TaskFailed(f"this model does not read {languages}; choose a larger, multilingual one with --model")
+            raise TaskFailed(does_not_read(review.language for review in reviews))
         answers: Mapping[str, Answer] = yield list(asked.values())
         if all(not answers[request.key].usable for request in asked.values()):
             raise TaskFailed(explain(next(iter(answers.values()))))
