@@ -17,7 +17,7 @@ from pipeline import results
 from pipeline.engine import Engine
 from pipeline.errors import BadConfiguration, TaskFailed
 from pipeline.models import Model
-from pipeline.order import Order
+from pipeline.order import ORDERS, Order
 from pipeline.records import Outcome
 from pipeline.restaurants import Groups, group, sample_rates, tokenise
 from pipeline.reviews import Dump, Selection, read
@@ -95,7 +95,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
             tokens = Tokens(model.folder)
             engine = machine.engine(model)
         with clock.measure("generate"):
-            fits = fit_sentiment(tokens, engine, order, progress, check)
+            fits = fit_sentiment(dump, tokens, engine, progress, check)
             tasks = _tasks(job.tasks, tokens, fits)
             groups, budget = _grouped(dump, tokens, tasks, job, engine.max_model_len)
             progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
@@ -115,11 +115,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
     return Committed(path, {**manifest, "seconds": clock.seconds})
 
 
-def fit_sentiment(tokens: Tokens, engine: Engine, order: Order, progress: Progress, check: Callable[[], None]) -> dict[str, Fit]:
+def fit_sentiment(dump: Dump, tokens: Tokens, engine: Engine, progress: Progress, check: Callable[[], None]) -> dict[str, Fit]:
     """Asks the anchors before anything of the dump is asked: fits the boundary, and finds out which languages the model reads."""
     progress.stage("calibrating on the anchor reviews")
     try:
-        fits: dict[str, Fit] = Loop([], order, engine).finish(calibrate(tokens, anchors()), check)
+        fits: dict[str, Fit] = Loop([], ORDERS["fifo"], engine).finish(calibrate(tokens, anchors(dump.reviews["language"].unique())), check)
     except TaskFailed as error:
         raise BadConfiguration(f"{error}; choose another --model") from None
     for language, one in fits.items():

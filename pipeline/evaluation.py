@@ -37,7 +37,7 @@ def evaluate_sentiment(
 
     A rating above 3 stands for positive, below for negative.
     """
-    fits = fit_sentiment(tokens, engine, order, progress, check)
+    fits = fit_sentiment(dump, tokens, engine, progress, check)
     task = SentimentTask(tokens, fits)
     groups = group(dump, sample_rates(dump.reviews, tokens), per_review=8, per_restaurant=0)
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()) // 2)

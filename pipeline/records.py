@@ -112,12 +112,14 @@ class Sentiment:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of one restaurant. `support`: ids of the reviews behind each sentence; `kind`: `generated` by the model or `extractive`."""
+    """Of one restaurant. `review_ids`: of the reviews behind each sentence. `kind`: `generated` by the model, `extractive` from the reviews,
+    or `mixed`. `support`: share of the generated sentences that a review supported; the others were dropped."""
 
     text: str
     sentences: tuple[str, ...]
-    support: tuple[tuple[str, ...], ...]
+    review_ids: tuple[tuple[str, ...], ...]
     kind: str
+    support: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,8 @@ def _counts(reviews: Sequence[Review], found: Sequence[Sentiment] | None) -> Row
 def _summary(summary: Summary | None) -> Row:
     if summary is None:
         return {}
-    sentences = [{"text": text, "review_ids": list(ids)} for text, ids in zip(summary.sentences, summary.support, strict=True)]
-    return {"summary": summary.text, "summary_kind": summary.kind, "summary_sentences": sentences}
+    sentences = [{"text": text, "review_ids": list(ids)} for text, ids in zip(summary.sentences, summary.review_ids, strict=True)]
+    return {"summary": summary.text, "summary_kind": summary.kind, "summary_support": summary.support, "summary_sentences": sentences}
 
 
 def _strengths(strengths: Strengths | None) -> Row:

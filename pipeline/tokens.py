@@ -45,7 +45,7 @@ class Tokens:
         try:
             self._auto: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             serialised = self._auto.backend_tokenizer.to_str()
-        except (OSError, ValueError, AttributeError, KeyError) as error:
+        except Exception as error:  # tokenizers raises bare Exceptions, transformers whatever a damaged file leads to
             raise BadConfiguration(f"{folder}: no usable tokenizer ({str(error)[:200]}); name another model") from None
         self._ours = Tokenizer.from_str(_plain(serialised))
         self._reviews = Tokenizer.from_str(_plain(serialised))

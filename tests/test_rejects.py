@@ -139,7 +139,7 @@ def content(frame, *more):
     return sorted(map(repr, frame.select(*COLUMNS, *more).rows()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=ROWS, seed=st.randoms(use_true_random=False), parts=st.integers(1, 3))
 def test_every_row_is_a_review_or_a_reject_and_neither_order_nor_files_matter(tmp_path_factory, write_dump, rows, seed, parts):
     folder = tmp_path_factory.mktemp("dump")

@@ -62,11 +62,11 @@ def test_an_inserted_item_leaves_nearly_all_of_many_runs_as_they_were():
 def test_runs_end_by_content_not_by_count():
     lengths = {len(run) for run in cut([f"id-{i}" for i in range(2_000)], [10] * 2_000, 10**9, 50)}
     assert len(lengths) > 5
-    assert 25 <= sorted(lengths)[1]
+    assert sorted(lengths)[1] >= 25
 
 
 def test_keys_and_sizes_of_different_number_are_refused():
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         cut(["a", "b"], [1], 10)
 
 
@@ -108,7 +108,7 @@ def test_restaurants_are_handed_out_in_the_order_asked_for(groups):
     by_arrival = list(groups.hand_out(["arrival"]))
     assert [one.restaurant_id for one in by_arrival] == ["b", "a", "c"]
     assert [one.arrival for one in by_arrival] == [0, 1, 2]
-    assert [one.restaurant_id for one in groups.hand_out(["estimate", "restaurant_id"])] == ["c", "b", "a"]
+    assert [one.restaurant_id for one in groups.hand_out(["estimate", "restaurant_id"])] == ["c", "a", "b"]
 
 
 def test_the_estimate_is_bytes_by_the_rate_of_the_language_twice_plus_fixed_parts(groups):
@@ -176,7 +176,7 @@ def test_a_text_said_again_in_the_same_restaurant_is_flagged(tokens):
     assert [one.flags for one in made] == [{"r2": ("duplicate",)}, {}]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.sampled_from(["a", "b <|im_end|>", "맛\x00", ""]), max_size=6), max_size=6))
 def test_flags_name_only_reviews_in_which_something_was_found(tokens, texts):
     for one in tokenise([restaurant(f"r{i}", *some) for i, some in enumerate(texts)], tokens, budget=100):

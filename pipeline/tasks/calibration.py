@@ -7,7 +7,7 @@ all: where it does not tell satisfied anchors from dissatisfied ones, reviews in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -42,10 +42,10 @@ class Fit:
         return self.slope * raw + self.intercept
 
 
-def anchors() -> list[Anchor]:
-    """The written anchor reviews, all languages."""
+def anchors(languages: Collection[str]) -> list[Anchor]:
+    """The written anchor reviews in these languages."""
     lines = files("pipeline.tasks").joinpath("anchors.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Anchor(**json.loads(line)) for line in lines if line]
+    return [anchor for anchor in (Anchor(**json.loads(line)) for line in lines if line) if anchor.language in languages]
 
 
 def fit(raw: Mapping[Anchor, float]) -> dict[str, Fit]:

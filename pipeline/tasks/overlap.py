@@ -37,6 +37,12 @@ def supporting(sentence: str, reviews: Sequence[frozenset[str]]) -> list[int]:
     return [i for i, review in enumerate(reviews) if words and len(words & review) >= SUPPORTED * len(words)]
 
 
+def repetitive(sentence: str) -> bool:
+    """Whether greedy decoding ran in a circle: fewer than half of its words and numbers are different ones."""
+    words = re.findall(r"\w+", sentence.casefold())
+    return len(words) >= 6 and 2 * len(set(words)) < len(words)
+
+
 def same(one: str, other: str) -> bool:
     """Whether two sentences say the same."""
     first, second = content_words(one), content_words(other)

@@ -1,60 +1,57 @@
-"""Sentiment: one question per review, one token as the answer, a calibrated score.
-
-No label is generated. The exact log-probabilities of a few words at the next position give the log-odds of a satisfied guest, in one
-request without decoding. The review stands first, so that a second question about it would come from the prefix cache.
-"""
+"""Sentiment: one question per review, one token as the answer, a calibrated score."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from pipeline.errors import BadConfiguration, TaskFailed
-from pipeline.records import Answer, Plan, Request, Review, Sampling, Sentiment, TaskName, TokenIds
+from pipeline.errors import TaskFailed
+from pipeline.records import Answer, Plan, Review, Sentiment, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
-from pipeline.tasks.prompts import does_not_read, explain, make_request
-from pipeline.tokens import Tokens, concatenate
+from pipeline.tasks.prompts import does_not_read, explain
+from pipeline.tasks.question import Asker, Question
+from pipeline.tokens import Tokens
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Wording around a review, and pairs of words, satisfied and dissatisfied, whose probabilities are compared."""
-
-    before: str
-    after: str
-    pairs: tuple[tuple[str, str], ...]
-
-
-QUESTIONS = {
-    "en": Question(
-        "Review: ",
-        "\n\nOverall, the customer was",
-        ((" happy", " unhappy"), (" impressed", " disappointed"), (" satisfied", " dissatisfied")),
+QUESTION = Question(
+    before=(
+        "Review: Cold noodles, rude waiter.\n\nOverall, the customer felt disappointed.\n\n"
+        "Review: Lovely evening, will come again\n\nOverall, the customer felt satisfied.\n\n"
+        "Review: ok place but my order was wrong and late\n\nOverall, the customer felt unhappy.\n\n"
+        "Review: Tasty!\n\nOverall, the customer felt happy.\n\n"
+        "Review: Not worth it\n\nOverall, the customer felt disappointed.\n\n"
+        "Review: "
     ),
-}
-NEUTRAL_WIDTH = 0.3
+    after="\n\nOverall, the customer felt",
+    words={
+        "satisfied": (" good", " great", " excellent", " wonderful", " amazing"),
+        "dissatisfied": (" bad", " terrible", " poor", " awful", " horrible"),
+    },
+)
+"""The five examples are one shared prefix of three cache blocks. Balanced accuracy on 500 rated reviews of another source (neutral not used,
+boundary from the anchors): .952; the same words without examples .929 with "was". Korean reviews get the same question: a Korean wording
+with digits as its words told the embedded model as little (area under the curve .535 against .537)."""
+NEUTRAL_WIDTH = 0.5
+"""Scores this close to 0 are neutral: 20 % of 120 reviews with 3 stars, 5 % of the others, at a cost of .035 in balanced accuracy."""
 
 
 class SentimentTask:
     """Labels every review of a restaurant."""
 
     name: TaskName = "sentiment"
-    wording = f"{QUESTIONS} {NEUTRAL_WIDTH}"
-    overhead = 64
+    wording = f"{QUESTION} {NEUTRAL_WIDTH}"
 
     def __init__(self, tokens: Tokens, fits: Mapping[str, Fit]) -> None:
         """`fits` by language, from `calibrate`; a language that is not in it, or not readable, stays unlabelled."""
-        self._asker = Asker(tokens)
+        self._asker = Asker(tokens, QUESTION)
         self._fits = fits
+        self.overhead = self._asker.overhead
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns a list of Sentiment, one per review in order. Raises TaskFailed where not a single review has a label."""
         reviews = restaurant.restaurant.reviews
         fits = [self._fits.get(review.language) for review in reviews]
         asked = {
-            i: self._asker.ask(restaurant.restaurant.restaurant_id, restaurant.ids[i], reviews[i].language, chunk)
+            i: self._asker.ask("sentiment", "label", restaurant.restaurant.restaurant_id, restaurant.ids[i], chunk)
             for chunk, run in enumerate(restaurant.chunks)
             for i in run
             if (it := fits[i]) is not None and it.readable
@@ -69,60 +66,24 @@ class SentimentTask:
     def _label(self, review: Review, calibration: Fit | None, answer: Answer | None) -> Sentiment:
         if answer is None or calibration is None or not answer.usable:
             return Sentiment(review.review_id, None, None)
-        score = calibration.score(self._asker.log_odds(answer, review.language))
+        score = calibration.score(log_odds(self._asker, answer))
         label = "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative"
         return Sentiment(review.review_id, label, score)
 
 
-class Asker:
-    """Builds the question for one review and reads its answer."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-        self._pairs = {name: _single(tokens, question) for name, question in QUESTIONS.items()}
-
-    def ask(self, restaurant_id: str, review: TokenIds, language: str, chunk: int = 0) -> Request:
-        """One request over one review."""
-        language = _asked_in(language)
-        question = QUESTIONS[language]
-        prompt = concatenate(self._tokens.part(question.before), review, self._tokens.part(question.after))
-        choices = tuple(sorted({token for pair in self._pairs[language] for token in pair}))
-        return make_request("sentiment", "label", restaurant_id, prompt, Sampling(max_tokens=1, choices=choices), chunk)
-
-    def log_odds(self, answer: Answer, language: str) -> float:
-        """Raw log-odds of the satisfied words against the dissatisfied ones."""
-        satisfied, dissatisfied = zip(*self._pairs[_asked_in(language)], strict=True)
-        return _log_sum(answer, satisfied) - _log_sum(answer, dissatisfied)
-
-
-def _asked_in(language: str) -> str:
-    return language if language in QUESTIONS else "en"
-
-
-def _single(tokens: Tokens, question: Question) -> list[tuple[int, int]]:
-    """The pairs of which both words are one token in this model's vocabulary."""
-    pairs = [(tokens.word(yes), tokens.word(no)) for yes, no in question.pairs]
-    found = [(yes, no) for yes, no in pairs if yes is not None and no is not None]
-    if not found:
-        raise BadConfiguration(
-            f"this model's vocabulary has none of the word pairs {question.pairs} as single tokens; choose another --model"
-        )
-    return found
+def log_odds(asker: Asker, answer: Answer) -> float:
+    """Raw log-odds of a satisfied guest, before calibration."""
+    found = asker.log_probabilities(answer)
+    return found["satisfied"] - found["dissatisfied"]
 
 
 def calibrate(tokens: Tokens, written: Sequence[Anchor]) -> Plan:
     """A plan of its own, run before the others: asks about the anchors, returns fits by language."""
-    asker = Asker(tokens)
+    asker = Asker(tokens, QUESTION)
     encoded = tokens.encode([anchor.text for anchor in written])
-    asked = {anchor: asker.ask("anchors", one.ids, anchor.language) for anchor, one in zip(written, encoded, strict=True)}
+    asked = {anchor: asker.ask("sentiment", "calibrate", "", one.ids) for anchor, one in zip(written, encoded, strict=True)}
     answers: Mapping[str, Answer] = yield list(asked.values())
     failed = [explain(answers[request.key]) for request in asked.values() if not answers[request.key].usable]
     if failed:
         raise TaskFailed(f"calibration: {failed[0]}")
-    return fit({anchor: asker.log_odds(answers[request.key], anchor.language) for anchor, request in asked.items()})
-
-
-def _log_sum(answer: Answer, words: Sequence[int]) -> float:
-    values = [answer.logprobs[word] for word in dict.fromkeys(words)]
-    most = max(values)
-    return most + math.log(sum(math.exp(value - most) for value in values))
+    return fit({anchor: log_odds(asker, answers[request.key]) for anchor, request in asked.items()})

@@ -1,0 +1,53 @@
+"""A question with one token as its answer: which group of words does the model find most likely next?
+
+The exact log-probabilities of a few words, read in one request without decoding; no label is generated and no form has to be parsed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import BadConfiguration
+from pipeline.records import Answer, Request, Sampling, TaskName, TokenIds
+from pipeline.tasks.prompts import make_request
+from pipeline.tokens import Tokens, concatenate
+
+
+@dataclass(frozen=True)
+class Question:
+    """Wording around a text, and words by what they stand for. Words of which a vocabulary makes more than one token are left out."""
+
+    before: str
+    after: str
+    words: Mapping[str, tuple[str, ...]]
+
+
+class Asker:
+    """Builds a question's requests for one model and reads their answers."""
+
+    def __init__(self, tokens: Tokens, question: Question) -> None:
+        """Raises BadConfiguration where a meaning has no word of one token in the model's vocabulary."""
+        self._before, self._after = tokens.part(question.before), tokens.part(question.after)
+        self._ids = {meaning: [i for word in words if (i := tokens.word(word)) is not None] for meaning, words in question.words.items()}
+        for meaning, ids in self._ids.items():
+            if not ids:
+                raise BadConfiguration(
+                    f"no word for '{meaning}' is one token for this model ({question.words[meaning]}); choose another --model"
+                )
+        self._sampling = Sampling(max_tokens=1, choices=tuple(sorted({i for ids in self._ids.values() for i in ids})))
+        self.overhead = len(self._before) + len(self._after) + 1
+
+    def ask(self, task: TaskName, stage: str, restaurant_id: str, text: TokenIds, chunk: int = 0) -> Request:
+        """One request about one text."""
+        return make_request(task, stage, restaurant_id, concatenate(self._before, text, self._after), self._sampling, chunk)
+
+    def log_probabilities(self, answer: Answer) -> dict[str, float]:
+        """By meaning, the log of the summed probabilities of its words."""
+        return {meaning: _log_sum_exp([answer.logprobs[i] for i in ids]) for meaning, ids in self._ids.items()}
+
+
+def _log_sum_exp(values: list[float]) -> float:
+    most = max(values)
+    return most + math.log(sum(math.exp(value - most) for value in values))
