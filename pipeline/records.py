@@ -112,8 +112,8 @@ class Sentiment:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of one restaurant. `review_ids`: of the reviews behind each sentence. `kind`: `generated` by the model, `extractive` from the reviews,
-    or `mixed`. `support`: share of the generated sentences that a review supported; the others were dropped."""
+    """Of one restaurant. `review_ids`: the reviews behind each sentence. `kind`: `generated` by the model, `extractive` (the reviews' own
+    sentences) or `mixed`. `support`: share of the generated sentences that a review supported; the others were dropped."""
 
     text: str
     sentences: tuple[str, ...]

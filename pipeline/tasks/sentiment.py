@@ -13,25 +13,16 @@ from pipeline.tasks.question import Asker, Question
 from pipeline.tokens import Tokens
 
 QUESTION = Question(
-    before=(
-        "Review: Cold noodles, rude waiter.\n\nOverall, the customer felt disappointed.\n\n"
-        "Review: Lovely evening, will come again\n\nOverall, the customer felt satisfied.\n\n"
-        "Review: ok place but my order was wrong and late\n\nOverall, the customer felt unhappy.\n\n"
-        "Review: Tasty!\n\nOverall, the customer felt happy.\n\n"
-        "Review: Not worth it\n\nOverall, the customer felt disappointed.\n\n"
-        "Review: "
-    ),
-    after="\n\nOverall, the customer felt",
-    words={
-        "satisfied": (" good", " great", " excellent", " wonderful", " amazing"),
-        "dissatisfied": (" bad", " terrible", " poor", " awful", " horrible"),
-    },
+    before="Review: ",
+    after="\n\nOverall, the customer was",
+    words={"satisfied": (" happy", " impressed", " satisfied"), "dissatisfied": (" unhappy", " disappointed", " dissatisfied")},
 )
-"""The five examples are one shared prefix of three cache blocks. Balanced accuracy on 500 rated reviews of another source (neutral not used,
-boundary from the anchors): .952; the same words without examples .929 with "was". Korean reviews get the same question: a Korean wording
-with digits as its words told the embedded model as little (area under the curve .535 against .537)."""
-NEUTRAL_WIDTH = 0.5
-"""Scores this close to 0 are neutral: 20 % of 120 reviews with 3 stars, 5 % of the others, at a cost of .035 in balanced accuracy."""
+"""Chosen among five with the embedded model, boundary from the anchors. Area under the curve on 200 rated Zomato reviews and on the 163 of
+the sample, which are harder: this .985 and .810; five examples before the review and other words .994 to .996 and .766 to .773, a longer
+prompt. Korean reviews get the same question: with a Korean wording the embedded model told as little (.535 against .537)."""
+NEUTRAL_WIDTH = 0.3
+"""Scores this close to 0 are neutral. Balanced accuracy with neutral counted as wrong on those 200 reviews: .952 at 0, .949 at 0.3, .930 at
+0.5."""
 
 
 class SentimentTask:

@@ -1,0 +1,30 @@
+"""Restaurant reviews in Parquet to per-restaurant results in Parquet, computed by a language model on an in-process vLLM.
+
+dump ─ reviews.py ─▶ reviews, rejects         inputs.py says which files; selected rows = reviews + rejects
+  restaurants.py ─▶ restaurants, chunks       grouped, ordered by time, tokenised in batches (tokens.py)
+    tasks/ ─▶ requests                        a plan per task and restaurant: a generator of requests
+      run.py: order.py ─▶ engine.py           the loop: which goes next, a bounded window inside vLLM
+        ─▶ answers ─▶ plans go on             until every plan has its result or its reason
+          rows.py, results.py ─▶ Parquet      one row per restaurant, the manifest last, one atomic commit
+analysis.py is these stations in a row; `jobs/` turns it into commands.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "analyze": "pipeline.analysis",
+    "Job": "pipeline.analysis",
+    "Selection": "pipeline.reviews",
+    "read": "pipeline.reviews",
+    "ORDERS": "pipeline.order",
+    "Loop": "pipeline.run",
+    "VllmEngine": "pipeline.engine",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,174 @@
+"""The commands as a person types them: exit codes, one clear line, nothing published by a run that failed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def jobs(*arguments, **environment):
+    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment, timeout=300, check=False)
+
+
+@pytest.fixture
+def dump(tmp_path, write_dump):
+    return write_dump(tmp_path / "dump.parquet", [{"restaurant_id": "a", "text": "Good soup."}])
+
+
+def analyze(dump, tmp_path, *arguments, **environment):
+    return jobs("analyze", dump, "--output", tmp_path / "out", *arguments, **environment)
+
+
+def assert_clean_error(done, code, *words):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+
+
+def test_help_imports_neither_torch_nor_vllm_nor_polars():
+    code = "import sys, jobs.cli; jobs.cli.cli(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not {"torch", "vllm", "transformers", "polars"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", sorted(p.stem for p in (ROOT / "pipeline").glob("*.py")))
+def test_importing_the_library_needs_no_model_library(module):
+    name = "pipeline" if module == "__init__" else f"pipeline.{module}"
+    code = f"import sys, {name}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not {"torch", "vllm", "transformers", "sklearn", "click"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["analyze", "evaluate"])
+def test_every_command_explains_itself_with_an_example(command):
+    done = jobs(command, "--help")
+    assert done.returncode == 0
+    assert f"python -m jobs {command} " in done.stdout
+
+
+def test_no_such_file(tmp_path):
+    assert_clean_error(analyze("nowhere.parquet", tmp_path), 66, "nowhere.parquet", "check the path")
+
+
+def test_not_parquet(tmp_path):
+    (tmp_path / "text.parquet").write_text("no parquet at all")
+    assert_clean_error(analyze(tmp_path / "text.parquet", tmp_path), 65, "text.parquet", "not Parquet")
+
+
+def test_truncated_parquet(tmp_path, dump):
+    Path(dump).write_bytes(Path(dump).read_bytes()[:-20])
+    assert_clean_error(analyze(dump, tmp_path), 65, "dump.parquet", "damaged")
+
+
+def test_missing_column(tmp_path, write_dump):
+    other = write_dump(tmp_path / "other.parquet", [{"restaurant_id": "a", "Review": "Good"}])
+    assert_clean_error(analyze(other, tmp_path), 65, "'text'", "restaurant_id, Review", "--column text=YOUR_COLUMN")
+
+
+def test_wrong_type(tmp_path, write_dump):
+    other = write_dump(tmp_path / "other.parquet", [{"restaurant_id": "a", "text": 5}])
+    assert_clean_error(analyze(other, tmp_path), 65, "'text' is Int64", "expected a string")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--tasks", "sentiment,magic"], "magic"),
+        (["--order", "magic"], "magic"),
+        (["--column", "tex=Review"], "tex=Review"),
+        (["--since", "yesterday"], "yesterday"),
+        (["--date", "2026-13-01"], "2026-13-01"),
+        (["--max-failed", "some"], "some"),
+        (["--limit", "0"], "--limit"),
+        (["--engine-option", "trust_remote_code=true"], "trust_remote_code"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_usage_errors(tmp_path, dump, arguments, word):
+    assert_clean_error(analyze(dump, tmp_path, *arguments), 2, word)
+
+
+def test_a_switch_that_is_no_boolean_is_a_usage_error(tmp_path, dump):
+    assert_clean_error(analyze(dump, tmp_path, VLLM_USE_PRIORITY_QUEUE="perhaps"), 2, "perhaps")
+
+
+def test_an_output_that_is_a_file(tmp_path, dump):
+    (tmp_path / "out").write_text("in the way")
+    assert_clean_error(analyze(dump, tmp_path), 78, "choose another --output")
+
+
+def test_a_model_folder_that_is_no_model(tmp_path, dump):
+    (tmp_path / "model").mkdir()
+    assert_clean_error(analyze(dump, tmp_path, "--model", tmp_path / "model"), 78, "is no model folder", "config.json")
+
+
+def test_a_model_name_that_cannot_be_had(tmp_path, dump):
+    assert_clean_error(analyze(dump, tmp_path, "--model", "nobody/no-such-model", HF_HUB_OFFLINE="1"), 78, "nobody/no-such-model")
+
+
+def test_an_empty_dump_is_committed_and_its_manifest_is_the_last_line(tmp_path, write_dump):
+    schema = {"restaurant_id": pl.String, "text": pl.String}
+    done = analyze(write_dump(tmp_path / "empty.parquet", [], schema), tmp_path)
+    assert done.returncode == 0, done.stderr
+    manifest = Path(done.stdout.splitlines()[-1])
+    assert manifest.name == "manifest.json"
+    assert pl.read_parquet(manifest.parent / "restaurants.parquet").is_empty()
+
+
+def test_rows_that_are_all_rejected_are_committed_as_rejects(tmp_path, write_dump):
+    done = analyze(write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}] * 3), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(tmp_path / "out/current/rejects.parquet").height == 3
+
+
+def test_a_failed_run_changes_nothing_in_an_existing_output(tmp_path, dump, write_dump):
+    analyze(write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}]), tmp_path)
+    before = sorted(p.relative_to(tmp_path) for p in (tmp_path / "out").rglob("*"))
+    assert analyze("nowhere.parquet", tmp_path).returncode == 66
+    assert sorted(p.relative_to(tmp_path) for p in (tmp_path / "out").rglob("*")) == before
+
+
+def test_a_date_names_the_partition(tmp_path, write_dump):
+    blank = write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}])
+    assert analyze(blank, tmp_path, "--date", "2026-11-20").returncode == 0
+    assert (tmp_path / "out/dt=2026-11-20/current.json").exists()
+
+
+def test_options_come_from_the_environment_and_from_a_file(tmp_path, dump):
+    assert_clean_error(analyze(dump, tmp_path, REVIEW_DIGEST_ANALYZE_MODEL=str(tmp_path)), 78, str(tmp_path))
+    (tmp_path / "options.toml").write_text(f'[analyze]\nmodel = "{tmp_path}"\n')
+    done = jobs("--config", tmp_path / "options.toml", "analyze", dump, "--output", tmp_path / "out")
+    assert_clean_error(done, 78, "is no model folder")
+
+
+def test_sigterm_ends_the_run_with_143_and_publishes_nothing(tmp_path, dump):
+    command = [sys.executable, "-m", "jobs", "analyze", dump, "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "loading the model" in line:
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+    assert process.returncode == 143, said
+    assert "nothing was published" in said
+    assert not (tmp_path / "out/current.json").exists()
+
+
+def test_the_readme_names_every_option_and_exit_code():
+    readme = (ROOT / "README.md").read_text()
+    for option in re.findall(r"^\s+(--[a-z-]+)", jobs("analyze", "--help").stdout, re.MULTILINE):
+        assert f"`{option}" in readme, option
+    for code in (0, 1, 2, 3, 65, 66, 75, 78, 130, 143):
+        assert re.search(rf"\b{code}\b", readme), code

@@ -1,0 +1,185 @@
+"""The real embedded model on a real vLLM, one engine for all tests of this file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from test_analysis import Silent
+
+from pipeline import results
+from pipeline.analysis import Job, analyze
+from pipeline.engine import VllmEngine, settings
+from pipeline.order import ORDERS
+from pipeline.records import Restaurant, Review, Sampling
+from pipeline.restaurants import tokenise
+from pipeline.run import Loop
+from pipeline.tasks import sentiment, strengths, summary
+from pipeline.tasks.calibration import anchors
+from pipeline.tasks.prompts import make_request
+
+ROOT = Path(__file__).parent.parent
+ENGLISH = [
+    ("a", "The dumplings were wonderful and the waiter was so kind. We will be back!", 5.0),
+    ("a", "Dumplings cold, waiter rude, never again.", 1.0),
+    ("a", "Great dumplings, fair prices, quick service.", 5.0),
+    ("b", "Terrible. We waited two hours and the soup was cold.", 1.0),
+    ("b", "Awful service and dirty tables.", 1.0),
+    ("c", "Amazing pizza, the best crust in town. <|im_end|>", 5.0),
+    ("d", "맛있어요", 5.0),
+]
+
+
+@pytest.fixture(scope="module")
+def engine(model):
+    return VllmEngine(model.folder, settings("cpu", {"max_num_seqs": 16}), "cpu")
+
+
+@pytest.fixture(scope="module")
+def fits(engine, tokens):
+    return Loop([], ORDERS["fifo"], engine).finish(sentiment.calibrate(tokens, anchors(["en", "ko"])))
+
+
+class Ready:
+    """A machine whose engine is loaded already."""
+
+    def __init__(self, model, engine):
+        self._model, self._engine = model, engine
+
+    def model(self):
+        return self._model
+
+    def engine(self, model):
+        return self._engine
+
+
+def write(path, rows):
+    frame = pl.DataFrame(rows, schema={"restaurant_id": pl.String, "text": pl.String, "rating": pl.Float64}, orient="row")
+    frame.write_parquet(path)
+    return str(path)
+
+
+def answers_of(engine, requests):
+    for rank, request in enumerate(requests):
+        assert engine.submit(request, rank) is None
+    found = {}
+    while engine.unfinished:
+        found |= {answer.key: answer for answer in engine.step()}
+    return found
+
+
+def test_the_anchors_show_which_language_the_model_reads(fits):
+    assert fits["en"].auc > 0.9
+    assert fits["en"].readable
+    assert not fits["ko"].readable
+
+
+def test_clear_reviews_get_the_right_label(engine, tokens, fits):
+    texts = {"r1": "Wonderful food, lovely staff, we loved it!", "r2": "Horrible. Cold food and rude staff, avoid."}
+    restaurant = Restaurant("place", tuple(Review(name, text, "en") for name, text in texts.items()))
+    task = sentiment.SentimentTask(tokens, fits)
+    (outcome,) = Loop([task], ORDERS["restaurant"], engine).run(tokenise([restaurant], tokens, 1024))
+    assert {one.review_id: one.label for one in outcome.results["sentiment"]} == {"r1": "positive", "r2": "negative"}
+
+
+def test_every_word_of_a_question_has_its_log_probability(engine, tokens):
+    choices = tuple(tokens.word(word) for word in (" happy", " sad", " xylophone", " the") if tokens.word(word) is not None)
+    request = make_request("sentiment", "label", "a", tokens.part("I feel so"), Sampling(1, choices=choices))
+    (answer,) = answers_of(engine, [request]).values()
+    assert set(choices) <= set(answer.logprobs)
+    assert answer.usable
+    assert answer.output_tokens == 1
+
+
+def test_answers_carry_the_key_of_their_request_in_whatever_order_they_finish(engine, tokens):
+    requests = [
+        make_request("summary", "part", "a", tokens.part(f"Count from {n}: {n},"), Sampling(max_tokens=2 + 7 * (n % 3))) for n in range(40)
+    ]
+    found = answers_of(engine, requests)
+    assert set(found) == {request.key for request in requests}
+    assert all(found[request.key].prompt_tokens == len(request.prompt) for request in requests)
+    assert all(found[request.key].output_tokens <= request.sampling.max_tokens for request in requests)
+
+
+def test_answers_carry_timings_of_the_engine(engine, tokens):
+    (answer,) = answers_of(engine, [make_request("summary", "part", "a", tokens.part("Once upon a time"), Sampling(8))]).values()
+    assert min(answer.queue_s, answer.prefill_s, answer.decode_s) >= 0
+    assert answer.prefill_s > 0
+
+
+def test_a_request_the_engine_refuses_fails_alone(engine, tokens):
+    long = make_request("summary", "part", "a", tokens.part("word " * 5000), Sampling(8))
+    refused = engine.submit(long, 0)
+    assert "refused by the engine" in refused.error
+    assert engine.unfinished == 0
+
+
+def test_tasks_over_one_chunk_compute_it_once(engine, tokens):
+    reviews = tuple(Review(f"r{i}", f"Dish number {i} was tasty and the people at table {i} were kind.", "en") for i in range(20))
+    tasks = [summary.SummaryTask(tokens, {"en"}), strengths.StrengthsTask(tokens, {"en"})]
+    (outcome,) = Loop(tasks, ORDERS["restaurant"], engine).run(tokenise([Restaurant("cache", reviews)], tokens, 1024))
+    over_chunk = [asked for asked in outcome.asked if asked.request.shared]
+    assert len(over_chunk) == 2
+    assert max(asked.answer.cached_tokens for asked in over_chunk) > 0.8 * over_chunk[0].request.shared
+
+
+def test_bounded_forms_hold(engine, tokens):
+    prompt = tokens.part("Guests praise the soup, the staff and the view. List the facts.")
+    bullets = make_request("summary", "part", "a", prompt, summary.SAMPLING)
+    claims = make_request("strengths", "find", "a", prompt, strengths.SAMPLING)
+    found = answers_of(engine, [bullets, claims])
+    assert all(len(line) >= 20 for line in found[bullets.key].text.splitlines())
+    assert 1 <= len(strengths.parse(found[claims.key].text)) <= 4
+
+
+def test_a_dump_becomes_results_whose_every_sentence_and_claim_has_its_reviews(tmp_path, model, engine):
+    job = Job([write(tmp_path / "dump.parquet", ENGLISH)], tmp_path / "out")
+    done = analyze(job, ORDERS["restaurant"], Ready(model, engine), Silent())
+    tables = {name: pl.read_parquet(done.manifest_path.parent / f"{name}.parquet") for name in ("restaurants", "reviews", "requests")}
+    rows = {row["restaurant_id"]: row for row in tables["restaurants"].iter_rows(named=True)}
+    assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "ok", "c": "ok", "d": "partial"}
+    assert "does not read Korean" in rows["d"]["error"]
+    assert rows["d"]["unlabelled_count"] == 1
+    assert rows["b"]["negative_count"] == 2
+    known = set(tables["reviews"]["review_id"])
+    for row in rows.values():
+        assert row["summary"]
+        cited = [ids for sentence in row["summary_sentences"] for ids in [sentence["review_ids"]]]
+        cited += [strength["review_ids"] for strength in row["strengths"] or []]
+        assert all(ids and set(ids) <= known for ids in cited)
+    assert set(tables["requests"]["status"]) == {"ok"}
+    assert "control_tokens" in tables["reviews"].filter(restaurant_id="c")["flags"].item()
+
+
+def test_a_shuffled_dump_and_the_other_feed_give_equal_results(tmp_path, model, engine):
+    frames = []
+    for name, rows, feed in (("one", ENGLISH, "continuous"), ("two", ENGLISH[::-1], "continuous"), ("three", ENGLISH, "generate")):
+        engine._feed = feed  # the same loaded model, fed in the other way
+        job = Job([write(tmp_path / f"{name}.parquet", rows)], tmp_path / name, tasks=("sentiment",))
+        done = analyze(job, ORDERS["restaurant"], Ready(model, engine), Silent())
+        frames.append(
+            (
+                pl.read_parquet(done.manifest_path.parent / "reviews.parquet"),
+                pl.read_parquet(done.manifest_path.parent / "restaurants.parquet"),
+            )
+        )
+    engine._feed = "continuous"
+    reviews, restaurants = frames[0]
+    for other_reviews, other_restaurants in frames[1:]:
+        assert other_reviews.drop("score").equals(reviews.drop("score"))
+        assert ((other_reviews["score"] - reviews["score"]).abs().drop_nulls() < 0.001).all()
+        assert other_restaurants.drop(results.RUN_COLUMNS).equals(restaurants.drop(results.RUN_COLUMNS))
+
+
+def test_the_command_writes_results_with_the_real_model(tmp_path):
+    dump = write(tmp_path / "dump.parquet", ENGLISH[:3])
+    command = [sys.executable, "-m", "jobs", "analyze", dump, "--output", str(tmp_path / "out"), "--tasks", "sentiment"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert json.loads(Path(lines[-1]).read_text())["counts"]["sentiments"] == {"positive": 2, "neutral": 0, "negative": 1, "unlabelled": 0}
+    assert [line.split()[0] for line in lines[:-1]] == ["restaurants", "reviews", "sentiment", "tokens", "seconds", "results"]
+    assert "vllm" not in done.stderr.replace("vLLM", "")
