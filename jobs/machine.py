@@ -38,7 +38,7 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
 def machine_options(command: F) -> F:
     """Adds --model, --device, --feed, --engine-option, --model-cache, --verbose."""
     options = [
-        click.option("--model", help="'embedded' (default on cpu, English only), a Hugging Face name or a folder.", show_envvar=True),
+        click.option("--model", help="'embedded' (the default; English only), a Hugging Face name or a folder.", show_envvar=True),
         click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given.", show_envvar=True),
         click.option(
             "--feed",
@@ -105,10 +105,10 @@ def make_machine(
     verbose: bool,
     tell: Callable[[str], None],
 ) -> LocalMachine:
-    """From the options of `machine_options`. A GPU is worth a larger model than the embedded one, so there it must be named."""
+    """From the options of `machine_options`."""
     device = device or detect()
     if model is None and device == "gpu":
-        raise click.UsageError("on a GPU name a model: --model NAME (a Hugging Face name or a folder), or --model embedded")
+        tell("no --model given: taking the small embedded one, although this GPU could run a far better one")
     return LocalMachine(model or "embedded", device, feed, engine_options, model_cache, verbose, tell)
 
 

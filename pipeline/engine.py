@@ -78,6 +78,7 @@ class VllmEngine:
         with quiet(verbose) as said:
             try:
                 from vllm import LLM, SamplingParams
+                from vllm.exceptions import VLLMClientError
                 from vllm.sampling_params import StructuredOutputsParams
             except ImportError as error:
                 raise BadConfiguration(
@@ -87,6 +88,7 @@ class VllmEngine:
                 self._llm = LLM(model=str(model), **options)
             except Exception as error:
                 raise BadConfiguration(f"vLLM does not start with {model} ({_reason(error, said())}); see --verbose for its log") from error
+        self._refusals: tuple[type[Exception], ...] = (VLLMClientError, ValueError)
         self._sampling_params, self._structured = SamplingParams, StructuredOutputsParams
         self._params: dict[Sampling, Any] = {}
         self._feed = feed
@@ -106,7 +108,7 @@ class VllmEngine:
             return None
         try:
             (internal,) = self._llm.enqueue([self._prompt(request)], self._sampling(request.sampling), priority=[rank], use_tqdm=False)
-        except ValueError as error:  # vLLM's word for a request that it will not take
+        except self._refusals as error:
             return Answer(request.key, prompt_tokens=len(request.prompt), error=f"refused by the engine: {error}")
         self._keys[internal.partition("-")[0]] = request.key  # outputs carry the part before the dash
         return None

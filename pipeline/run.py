@@ -102,13 +102,17 @@ class Loop:
                 more = restaurant is not None
                 if restaurant is not None:
                     self._admit(restaurant)
+                    yield from self._finished()
             while self._ready and self._engine.unfinished < self._engine.window:
                 self._submit()
             if self._engine.unfinished:
                 for answer in self._engine.step():
                     self._deliver(answer)
-            yield from self._done
-            self._done.clear()
+            yield from self._finished()
+
+    def _finished(self) -> Iterator[Outcome]:
+        done, self._done = self._done, []
+        yield from done
 
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""

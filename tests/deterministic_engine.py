@@ -11,7 +11,7 @@ from pipeline.records import Answer, Request
 def default_text(request: Request) -> str:
     """Something that every task's form accepts."""
     if request.task == "strengths":
-        return "- taste: the noodles are praised [1]\n- service: friendly people [1, 2]"
+        return '["Dish was fine", "invented praise only"]'
     return f"- fact {request.key[:6]} of these guests\n- another fact {request.key[6:12]}"
 
 

@@ -163,7 +163,7 @@ def test_the_requests_table_holds_every_request_once_with_the_totals_of_the_mani
     machine = FakeMachine(model)
     done, tables = run(rows([4, 9]), machine=machine)
     of_anchors = len(machine.engines[0].submitted) - tables["requests"].filter(reused=False).height
-    assert of_anchors >= 100
+    assert of_anchors >= 80
     assert tables["requests"]["prompt_tokens"].sum() == done.manifest["tokens"]["prompt"]
     assert tables["restaurants"]["prompt_tokens"].sum() == done.manifest["tokens"]["prompt"]
 

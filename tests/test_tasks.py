@@ -7,7 +7,7 @@ from deterministic_engine import DeterministicEngine
 
 from pipeline.errors import TaskFailed
 from pipeline.order import ORDERS
-from pipeline.records import Answer, Restaurant, Review, Strength
+from pipeline.records import Answer, Restaurant, Review
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.tasks import calibration, sentiment, strengths, summary
@@ -27,19 +27,10 @@ def run(task, tokenised, engine=None):
     return outcome
 
 
-def answer_all(plan, answers):
-    """Sends answers in the order of requests; returns the plan's result."""
-    requests = next(plan)
-    try:
-        plan.send({request.key: one for request, one in zip(requests, answers, strict=True)})
-    except StopIteration as end:
-        return end.value
-    raise AssertionError("the plan asks again")
-
-
 def word_answer(tokens, request, satisfied):
-    """An answer that finds the satisfied words e^satisfied times as likely."""
-    yes = {tokens.word(pair[0]) for pair in sentiment.QUESTIONS["en"].pairs}
+    """An answer that finds the satisfied words, all together, e^satisfied times as likely as the others."""
+    yes = {tokens.word(word) for word in sentiment.QUESTION.words["satisfied"]} - {None}
+    satisfied -= math.log(len(yes) / (len(request.sampling.choices) - len(yes)))
     return Answer(request.key, logprobs={t: satisfied if t in yes else 0.0 for t in request.sampling.choices}, finish_reason="stop")
 
 
@@ -80,7 +71,7 @@ def test_a_review_whose_answer_failed_is_unlabelled_and_the_others_are_not(token
 
 
 def test_written_anchors_cover_both_languages_and_both_sides():
-    anchors = calibration.anchors()
+    anchors = calibration.anchors(["en", "ko"])
     for language, least in (("en", 80), ("ko", 40)):
         labels = [anchor.label for anchor in anchors if anchor.language == language]
         assert len(labels) >= least
@@ -95,76 +86,119 @@ def test_sentiment_asks_each_different_review_once(tokens):
     assert len(outcome.results["sentiment"]) == 3
 
 
+def dishes(count):
+    return [f"Dish {i} was fine and warm." for i in range(count)]
+
+
+def words(request):
+    return f" Dish {request.key[:4]} was fine.\n- warm Dish {request.key[4:8]}\n- nothing of this was ever written"
+
+
 def test_a_single_chunk_needs_a_single_summary_request(tokens):
-    engine = DeterministicEngine()
-    outcome = run(summary.SummaryTask(tokens), restaurant(tokens, "Good soup.", "Nice people."), engine)
+    engine = DeterministicEngine(text=words)
+    outcome = run(summary.SummaryTask(tokens, {"en"}), restaurant(tokens, *dishes(3)), engine)
     assert [request.stage for request in engine.submitted] == ["part"]
-    assert len(outcome.results["summary"].sentences) == 2
+    assert outcome.results["summary"].kind == "generated"
 
 
 def test_many_chunks_are_merged_until_one_summary_is_left(tokens):
-    engine = DeterministicEngine()
-    outcome = run(
-        summary.SummaryTask(tokens), restaurant(tokens, *(f"Dish {i} was fine and warm." for i in range(300)), budget=128), engine
-    )
+    engine = DeterministicEngine(text=words)
+    outcome = run(summary.SummaryTask(tokens, {"en"}), restaurant(tokens, *dishes(300), budget=128), engine)
     stages = [request.stage for request in engine.submitted]
     assert outcome.status == "ok"
     assert stages.count("part") > 10
     assert 1 < stages.count("merge") < stages.count("part")
 
 
-def test_a_cut_off_part_fails_the_summary_with_its_reason(tokens):
-    outcome = run(summary.SummaryTask(tokens), restaurant(tokens, "Good soup."), DeterministicEngine(cut=lambda request: True))
-    assert outcome.errors == {"summary": "part: answer cut off at 12 tokens"}
+def test_sentences_that_no_review_supports_are_dropped_and_the_share_is_kept(tokens):
+    found = run(summary.SummaryTask(tokens, {"en"}), restaurant(tokens, *dishes(3)), DeterministicEngine(text=words)).results["summary"]
+    assert not any("nothing of this" in sentence for sentence in found.sentences)
+    assert 0.5 < found.support < 1
+    assert all(found.review_ids)
 
 
-def test_repeated_summary_sentences_are_left_out():
-    found = summary.parse("The soup is hot.\n- the soup is hot\n- Service is slow")
-    assert found.sentences == ("The soup is hot.", "Service is slow")
-    assert found.text == "The soup is hot. Service is slow."
+@pytest.mark.parametrize(
+    ("text", "cut", "kind"),
+    [
+        ("dish was fine and warm\n- moon cheese rockets", False, "mixed"),
+        ("moon cheese rockets", False, "extractive"),
+        ("dish", True, "extractive"),
+    ],
+)
+def test_too_few_supported_sentences_are_filled_up_from_the_reviews(tokens, text, cut, kind):
+    engine = DeterministicEngine(text=lambda request: text, cut=lambda request: cut)
+    texts = ["Soup with noodles.", "Kind people everywhere!", "Dish was fine and warm."]
+    found = run(summary.SummaryTask(tokens, {"en"}), restaurant(tokens, *texts), engine).results["summary"]
+    assert found.kind == kind
+    assert set(found.sentences) & set(texts)
+    assert all(found.review_ids)
 
 
-def test_an_answer_without_a_sentence_is_no_summary():
-    with pytest.raises(TaskFailed):
-        summary.parse(" \n- \n")
+def test_a_language_the_model_does_not_read_is_summarised_from_the_reviews_without_asking(tokens):
+    engine = DeterministicEngine()
+    made = restaurant(tokens, "국물이 진해요. 양이 많아요.", "국물이 진하고 맛있어요.", language="ko")
+    found = run(summary.SummaryTask(tokens, {"en"}), made, engine).results["summary"]
+    assert (engine.submitted, found.kind, found.support) == ([], "extractive", None)
+    assert found.sentences[0] in {"국물이 진해요.", "국물이 진하고 맛있어요.", "양이 많아요."}
+
+
+def test_a_failed_part_fails_the_summary_with_its_reason(tokens):
+    engine = DeterministicEngine(fail=lambda request: True)
+    outcome = run(summary.SummaryTask(tokens, {"en"}), restaurant(tokens, "Good soup."), engine)
+    assert outcome.errors == {"summary": "made to fail"}
+
+
+def test_sentences_that_repeat_or_run_in_circles_are_left_out():
+    answer = Answer(
+        "k", " The soup is hot.\n- the hot soup\n- pasta, pasta is good, pasta, pasta is good, pasta\n- Service slow", finish_reason="stop"
+    )
+    assert summary.sentences_of(answer) == ["The soup is hot.", "Service slow"]
 
 
 def test_tasks_over_a_chunk_share_all_but_the_instruction(tokens):
     made = restaurant(tokens, "Good soup.", "Nice people.", "Too loud.")
-    (first,) = next(summary.SummaryTask(tokens).plan(made))
-    (second,) = next(strengths.StrengthsTask(tokens).plan(made))
+    (first,) = next(summary.SummaryTask(tokens, {"en"}).plan(made))
+    (second,) = next(strengths.StrengthsTask(tokens, {"en"}).plan(made))
     assert first.shared == second.shared > 0
     assert (first.prompt[: first.shared] == second.prompt[: second.shared]).all()
 
 
-def test_claims_name_reviews_by_their_number_in_the_chunk():
-    found, dropped = strengths.parse("taste: the soup is praised [1, 3]\n- service: quick [2]", ["a", "b", "c"])
-    assert found == [Strength("taste", "the soup is praised", ("a", "c")), Strength("service", "quick", ("b",))]
-    assert dropped == 0
+def test_claims_are_kept_with_the_reviews_that_support_them():
+    reviews = [Review("a", "The soup was delicious.", "en"), Review("b", "Delicious soup, kind staff", "en"), Review("c", "Too loud", "en")]
+    found = strengths.verify(["delicious soup", "kind staff", "rooftop garden"], reviews)
+    assert found == [("delicious soup", ("a", "b")), ("kind staff", ("b",))]
 
 
-@pytest.mark.parametrize("line", ["taste: the soup [7]", "magic: the soup [1]", "no form at all", "taste: the soup []"])
-def test_a_claim_without_an_existing_review_or_aspect_is_dropped_and_counted(line):
-    assert strengths.parse(line, ["a", "b"]) == ([], 1)
+@pytest.mark.parametrize("text", ["no json", '{"claim": "x"}', "[1, 2]", '["cut off'])
+def test_an_answer_in_another_form_fails_the_task(text):
+    with pytest.raises(TaskFailed, match="not in the form"):
+        strengths.parse(text)
 
 
-def test_claims_about_one_aspect_are_merged_and_support_counts_distinct_reviews():
-    merged = strengths.merge(
-        [Strength("taste", "good", ("a",)), Strength("price", "fair", ("z",)), Strength("taste", "tasty soup", ("a", "b"))]
-    )
-    assert merged == [Strength("taste", "tasty soup", ("a", "b")), Strength("price", "fair", ("z",))]
+def test_claims_that_say_the_same_are_merged_and_support_counts_distinct_reviews():
+    merged = strengths.merge([("tasty soup", ("a",)), ("fair price", ("z",)), ("soup tasty", ("a", "b"))])
+    assert merged == [("tasty soup", ("a", "b")), ("fair price", ("z",))]
 
 
-def test_strengths_of_all_chunks_come_together(tokens):
-    outcome = run(strengths.StrengthsTask(tokens), restaurant(tokens, *(f"Dish {i} was fine." for i in range(120))))
-    by_aspect = {one.aspect: one for one in outcome.results["strengths"].found}
-    assert set(by_aspect) == {"taste", "service"}
-    assert len(by_aspect["taste"].review_ids) == len({request.request.chunk for request in outcome.asked})
+def test_strengths_of_all_chunks_come_together_with_an_aspect_each(tokens):
+    outcome = run(strengths.StrengthsTask(tokens, {"en"}), restaurant(tokens, *dishes(120)))
+    found = outcome.results["strengths"]
+    chunks = sum(asked.request.stage == "find" for asked in outcome.asked)
+    assert [one.claim for one in found.found] == ["Dish was fine"]
+    assert len(found.found[0].review_ids) == 120
+    assert found.found[0].aspect in strengths.ASPECTS
+    assert found.dropped == chunks > 1
+
+
+def test_a_cut_off_answer_fails_strengths_with_its_reason(tokens):
+    outcome = run(strengths.StrengthsTask(tokens, {"en"}), restaurant(tokens, "Good soup."), DeterministicEngine(cut=lambda request: True))
+    assert outcome.errors == {"strengths": "find: answer cut off at 12 tokens"}
 
 
 def test_no_request_is_longer_than_chunk_budget_and_overhead(tokens):
-    engine = DeterministicEngine()
+    engine = DeterministicEngine(text=words)
     made = restaurant(tokens, *("A rather long story about soup. " * 40 for _ in range(9)), "word " * 5000, budget=512)
-    for task in (summary.SummaryTask(tokens), strengths.StrengthsTask(tokens)):
+    for task in (summary.SummaryTask(tokens, {"en"}), strengths.StrengthsTask(tokens, {"en"})):
         run(task, made, engine)
         assert max(len(request.prompt) + request.sampling.max_tokens for request in engine.submitted) <= 512 + task.overhead
+        engine.submitted.clear()

@@ -50,21 +50,25 @@ class SummaryTask:
         """Returns a Summary. A part that was cut off is no result: representative sentences of its reviews stand in for it. Raises
         TaskFailed where a request failed."""
         reviews = restaurant.restaurant.reviews
+        extracted: set[str] = set()
         if main_language(reviews) not in self._readable:
-            return verified([], reviews)
+            return verified([], extracted, reviews)
         requests = [self._part(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
         answers: Mapping[str, Answer] = yield requests
         # A part is known by its first review, so that merges, like chunks, shift little when reviews are added.
-        parts = [
-            (reviews[chunk[0]].review_id, sentences_of(answers[request.key]) or extract([reviews[i] for i in chunk]))
-            for chunk, request in zip(restaurant.chunks, requests, strict=True)
-        ]
+        parts = []
+        for chunk, request in zip(restaurant.chunks, requests, strict=True):
+            sentences = sentences_of(answers[request.key])
+            if not sentences:
+                sentences = extract([reviews[i] for i in chunk])
+                extracted.update(sentences)
+            parts.append((reviews[chunk[0]].review_id, sentences))
         while len(parts) > 1:
             groups = self._fitting(parts, restaurant.budget)
             merges = {group[0][0]: self._merge(restaurant, group) for group in groups if len(group) > 1}
             answers = yield list(merges.values())
             parts = [(group[0][0], self._merged(group, answers, merges)) for group in groups]
-        return verified(parts[0][1], reviews)
+        return verified(parts[0][1], extracted, reviews)
 
     @staticmethod
     def _merged(group: Sequence[tuple[str, list[str]]], answers: Mapping[str, Answer], merges: Mapping[str, Request]) -> list[str]:
@@ -108,19 +112,24 @@ def extract(reviews: Sequence[Review]) -> list[str]:
     return [sentences[i] for i in representative(sentences, ENOUGH_SENTENCES)]
 
 
-def verified(sentences: Sequence[str], reviews: Sequence[Review]) -> Summary:
-    """A summary of those sentences that a review supports, filled up with representative sentences where too few are left."""
+def verified(sentences: Sequence[str], extracted: Collection[str], reviews: Sequence[Review]) -> Summary:
+    """A summary of those sentences that a review supports, filled up with representative sentences where too few are left.
+
+    `extracted`: the sentences among them that are the reviews' own.
+    """
     words = [content_words(review.text) for review in reviews]
-    supported = [sentence for sentence in sentences if supporting(sentence, words)]
-    kept = supported
-    if len(supported) < LEAST_SENTENCES:
-        kept = distinct([*supported, *extract(reviews)])[:ENOUGH_SENTENCES]
+    generated = [sentence for sentence in sentences if sentence not in extracted]
+    supported = {sentence for sentence in generated if supporting(sentence, words)}
+    kept = [sentence for sentence in sentences if sentence in supported or sentence in extracted]
+    if len(kept) < LEAST_SENTENCES:
+        kept = distinct([*kept, *extract(reviews)])[:ENOUGH_SENTENCES]
+    from_model = supported.intersection(kept)
     return Summary(
         text=" ".join(_ended(sentence) for sentence in kept),
         sentences=tuple(kept),
         review_ids=tuple(tuple(reviews[i].review_id for i in supporting(sentence, words)) for sentence in kept),
-        kind="generated" if kept is supported else "mixed" if supported else "extractive",
-        support=len(supported) / len(sentences) if sentences else None,
+        kind="extractive" if not from_model else "generated" if len(from_model) == len(kept) else "mixed",
+        support=len(supported) / len(generated) if generated else None,
     )
 
 
