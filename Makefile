@@ -28,7 +28,7 @@ $(STAMP): $(LOCK) pyproject.toml .ci/install
 	@rm -f $(VENV)/installed-* && touch $@
 
 run: $(STAMP) ## analyse INPUT (the sample when none is given) into OUTPUT
-	@$(BIN)/python -m jobs analyze $(INPUT) --output $(OUTPUT) $(if $(MODEL),--model $(MODEL)) $(ARGS)
+	@$(BIN)/python -m jobs analyze $(INPUT) --device $(DEVICE) --output $(OUTPUT) $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 test: $(STAMP) ## run the tests, those with the real model included
 	@$(BIN)/python -m pytest $(TESTS)
@@ -39,6 +39,6 @@ lint: $(STAMP) ## ruff and mypy
 lock: $(STAMP) ## resolve the exact versions of both devices anew
 	@BIN=$(BIN) bash .ci/lock
 
-clean: ## remove the environment, caches and the default output (the prepared model stays in its cache)
-	rm -rf $(VENV) results .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+clean: ## remove the environment, and caches (results and the prepared model stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from jobs.machine import machine_options, make_machine
-from jobs.options import parse_allowance, parse_columns, parse_day, parse_moment, parse_tasks
+from jobs.options import parse_allowance, parse_columns, parse_day, parse_moment, parse_output, parse_tasks
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.analysis import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Committed, Job
 from pipeline.analysis import analyze as run_analysis
+from pipeline.errors import JobError
 from pipeline.order import ORDERS, choose
 from pipeline.reviews import Selection
 
@@ -24,22 +25,25 @@ PARTLY_FAILED = 3
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_envvar=True, help="Folder for the results.")
+@click.option("--output", callback=parse_output, default="results", metavar="FOLDER", help="Folder for the results.")
 @click.option("--date", callback=parse_day, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only.")
-@click.option("--column", "columns", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
-@click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, show_envvar=True, help="Comma-separated.")
-@click.option("--restaurant", "restaurants", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
+@click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
+@click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
+@click.option("--restaurant", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
 @click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")
-@click.option("--update", is_flag=True, help="With a narrower selection: keep the committed rows of all other restaurants.")
-@click.option("--order", type=click.Choice(list(ORDERS)), show_envvar=True, help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()))
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Keep the committed rows of restaurants that are not selected; selected ones are replaced.",
+)
+@click.option("--order", type=click.Choice(list(ORDERS)), help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()))
 @click.option(
     "--use-priority-queue",
     type=bool,
     default=True,
     envvar="VLLM_USE_PRIORITY_QUEUE",
-    show_envvar=True,
     help="false: first in, first out. --order wins over it.",
 )
 @click.option(
@@ -47,7 +51,6 @@ PARTLY_FAILED = 3
     type=bool,
     default=True,
     envvar="VLLM_PRIORITY_BY_PREFILL_COST",
-    show_envvar=True,
     help="false: by task type. --order wins over it.",
 )
 @click.option("--chunk-tokens", type=click.IntRange(min=LEAST_CHUNK_TOKENS), default=CHUNK_TOKENS, help="Tokens of reviews in one prompt.")
@@ -56,7 +59,6 @@ PARTLY_FAILED = 3
     default="0",
     callback=parse_allowance,
     metavar="N|P%",
-    show_envvar=True,
     help="Restaurants that may fail without exit code 3.",
 )
 @machine_options
@@ -64,9 +66,9 @@ def analyze(
     inputs: Sequence[str],
     output: Path,
     date: str | None,
-    columns: Mapping[str, str],
+    column: Mapping[str, str],
     tasks: Sequence[str],
-    restaurants: Sequence[str],
+    restaurant: Sequence[str],
     since: datetime | None,
     until: datetime | None,
     limit: int | None,
@@ -90,8 +92,8 @@ def analyze(
     job = Job(
         inputs=inputs,
         output=output / f"dt={date}" if date else output,
-        columns=columns,
-        selection=Selection(tuple(restaurants), since, until, limit),
+        columns=column,
+        selection=Selection(tuple(restaurant), since, until, limit),
         tasks=tasks,
         chunk_tokens=chunk_tokens,
         update=update,
@@ -99,6 +101,9 @@ def analyze(
     rule = choose(order, use_priority_queue, priority_by_prefill_cost)
     try:
         done = run_analysis(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
+    except JobError:
+        stop()  # an engine that dies after a stop signal is part of the stop
+        raise
     finally:
         progress.close()
     click.echo(closing_table(done))
@@ -108,13 +113,13 @@ def analyze(
 
 def closing_table(done: Committed) -> str:
     """What happened, a line each."""
-    counts, tokens, seconds = done.manifest["counts"], done.manifest["tokens"], done.manifest["seconds"]
+    counts, tokens = done.manifest["counts"], done.manifest["tokens"]
     lines = {
         "restaurants": ", ".join(f"{number:,} {status}" for status, number in sorted(counts["restaurants"].items())) or "none",
         "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
         "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
         "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
-        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()),
+        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in done.seconds.items()),
         "results": str(done.manifest_path.parent),
     }
     return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
@@ -122,7 +127,6 @@ def closing_table(done: Committed) -> str:
 
 def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:
     """0, or 3 where more restaurants failed or stayed pending than `allowed` (a number, or a share in percent)."""
-    statuses = done.manifest["counts"]["restaurants"]
-    missing, total = statuses.get("failed", 0) + statuses.get("pending", 0), sum(statuses.values())
+    missing, total = done.manifest["counts"]["failed_now"], done.manifest["counts"]["analysed_now"]
     limit, percent = allowed
     return PARTLY_FAILED if missing > (limit / 100 * total if percent else limit) else 0

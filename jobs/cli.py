@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"jobs.{cmd_name}"), cmd_name)  # type: ignore[no-any-return]
+        command: click.Command = getattr(importlib.import_module(f"jobs.{cmd_name}"), cmd_name)
+        for param in command.params:
+            if isinstance(param, click.Option):
+                param.show_envvar = True
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -34,9 +39,21 @@ def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
     if path is None:
         return
     try:
-        ctx.default_map = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
+    group = ctx.command
+    assert isinstance(group, click.Group)
+    defaults: dict[str, dict[str, Any]] = {}
+    for name, options in tables.items():
+        command = group.get_command(ctx, name)
+        if command is None or not isinstance(options, dict):
+            raise click.BadParameter(f"{path}: [{name}] is no command's table; there are {', '.join(COMMANDS)}")
+        known = {param.name for param in command.params if isinstance(param, click.Option)}
+        defaults[name] = {option.replace("-", "_"): value for option, value in options.items()}
+        if unknown := sorted(set(defaults[name]) - known):
+            raise click.BadParameter(f"{path}: [{name}] has no option {', '.join(unknown)}")
+    ctx.default_map = defaults
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "REVIEW_DIGEST", "show_default": True, "max_content_width": 110})

@@ -38,8 +38,8 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
 def machine_options(command: F) -> F:
     """Adds --model, --device, --feed, --engine-option, --model-cache, --verbose."""
     options = [
-        click.option("--model", help="'embedded' (the default; English only), a Hugging Face name or a folder.", show_envvar=True),
-        click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given.", show_envvar=True),
+        click.option("--model", help="'embedded' (the default; English only), a Hugging Face name or a folder."),
+        click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given."),
         click.option(
             "--feed",
             type=click.Choice(["continuous", "generate"]),
@@ -48,7 +48,6 @@ def machine_options(command: F) -> F:
         ),
         click.option(
             "--engine-option",
-            "engine_options",
             multiple=True,
             callback=_engine_options,
             metavar="KEY=VALUE",
@@ -59,7 +58,6 @@ def machine_options(command: F) -> F:
             type=click.Path(file_okay=False, path_type=Path),
             default=Path("~/.cache/review-digest"),
             help="Where the prepared embedded model is kept.",
-            show_envvar=True,
         ),
         click.option("--verbose", is_flag=True, help="Show vLLM's own log."),
     ]
@@ -79,6 +77,11 @@ class LocalMachine:
     cache: Path
     verbose: bool
     tell: Callable[[str], None]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """For the manifest."""
+        return {"device": self.device, "feed": self.feed, "engine_options": dict(self.options)}
 
     def model(self) -> Model:
         from pipeline import models
@@ -100,7 +103,7 @@ def make_machine(
     model: str | None,
     device: Device | None,
     feed: Literal["continuous", "generate"],
-    engine_options: Mapping[str, Any],
+    engine_option: Mapping[str, Any],
     model_cache: Path,
     verbose: bool,
     tell: Callable[[str], None],
@@ -109,7 +112,7 @@ def make_machine(
     device = device or detect()
     if model is None and device == "gpu":
         tell("no --model given: taking the small embedded one, although this GPU could run a far better one")
-    return LocalMachine(model or "embedded", device, feed, engine_options, model_cache, verbose, tell)
+    return LocalMachine(model or "embedded", device, feed, engine_option, model_cache, verbose, tell)
 
 
 def detect() -> Device:
@@ -117,5 +120,8 @@ def detect() -> Device:
     smi = shutil.which("nvidia-smi")
     if smi is None:
         return "cpu"
-    listed = subprocess.run([smi, "-L"], capture_output=True, check=False, timeout=30)
+    try:
+        listed = subprocess.run([smi, "-L"], capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):  # a driver that hangs is no GPU to compute on
+        return "cpu"
     return "gpu" if listed.returncode == 0 and listed.stdout.strip() else "cpu"

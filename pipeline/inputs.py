@@ -43,6 +43,8 @@ def find(inputs: Sequence[str]) -> list[str]:
     """
     found: dict[str, str] = {}
     for name in inputs:
+        if not name.strip():
+            raise NoInput("an input's name is empty; is a variable unset?")
         if _URI.match(name):
             found[name] = name
             continue
@@ -100,6 +102,14 @@ def check_footer(path: str) -> None:
         wrong = f"promises {rows:,} rows in a file of {size:,} bytes"
     if wrong:
         raise BadData(f"{path}: its footer {wrong}; the file is damaged, write it again or leave it out")
+
+
+def stamp(path: str) -> tuple[int, int, int] | None:
+    """What changes when a local file is written or replaced: size, time of change, inode."""
+    if is_remote(path):
+        return None
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def describe(path: str) -> InputFile:

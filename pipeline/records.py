@@ -19,7 +19,7 @@ Status = Literal["ok", "partial", "failed", "pending"]
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One usable row of a dump. `language` is by script: `ko` with Hangul in it, else `en`."""
+    """One usable row of a dump. `language` is by script: `ko` with a third of Hangul, else `en`."""
 
     review_id: str
     text: str
@@ -93,8 +93,8 @@ class Answer:
 
     @property
     def usable(self) -> bool:
-        """Neither failed nor cut off."""
-        return self.error is None and self.finish_reason != "length"
+        """Neither failed nor ended before its end: vLLM also says `length`, `abort`, `error`, `repetition`."""
+        return self.error is None and self.finish_reason == "stop"
 
 
 Plan = Generator[Sequence[Request], Mapping[str, Answer], Any]

@@ -39,7 +39,7 @@ class Tokenised:
 class Groups:
     """The restaurants of a dump.
 
-    `table`: one row per restaurant with restaurant_id, restaurant_name, review_count, rejected_count, mean_rating, arrival (rank of its
+    `table`: one row per restaurant with restaurant_id, restaurant_name, review_count, rejected_count, arrival (rank of its
     first row), estimate (prefill tokens), offset (of its first review in `reviews`). `reviews`: sorted by restaurant, date, id.
     """
 
@@ -71,7 +71,6 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
     usable = reviews.group_by("restaurant_id").agg(
         restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
         review_count=pl.len(),
-        mean_rating=pl.col("rating").mean(),
         arrival=pl.col("arrival").min(),
         tokens=(2 * pl.col("text").str.len_bytes() * rate + per_review).sum(),
     )
@@ -126,11 +125,13 @@ def tokenise(restaurants: Iterable[Restaurant], tokens: Tokens, budget: int) -> 
     `budget`: tokens of reviews in one chunk. A single review over it is cut to its end and flagged.
     """
     batch: list[Restaurant] = []
+    size = 0
     for restaurant in restaurants:
         batch.append(restaurant)
-        if sum(len(one.reviews) for one in batch) >= _BATCH:
+        size += 1 + len(restaurant.reviews)
+        if size >= _BATCH:
             yield from _tokenise(batch, tokens, budget)
-            batch = []
+            batch, size = [], 0
     yield from _tokenise(batch, tokens, budget)
 
 

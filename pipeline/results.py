@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
+from polars.exceptions import PolarsError
 
 from pipeline.errors import BadConfiguration, TryAgain
 
@@ -93,25 +97,46 @@ class Results:
     rejects: pl.DataFrame
     requests: pl.DataFrame
 
-    def carry_over(self, previous: Path) -> Results:
-        """These results, with the rows of all other restaurants from a committed run added (its requests are that run's own story)."""
-        mine = self.restaurants["restaurant_id"].implode()
-        others = pl.col("restaurant_id").is_in(mine).fill_null(False).not_()
-
-        def with_rest(name: str, frame: pl.DataFrame) -> pl.DataFrame:
-            return pl.concat([frame, pl.read_parquet(previous / f"{name}.parquet").filter(others)], how="diagonal_relaxed").select(
-                frame.columns
-            )
-
-        restaurants = with_rest("restaurants", self.restaurants.with_columns(kept=False)).with_columns(
-            reused=pl.col("reused") | pl.col("kept").is_null()
-        )
+    def carry_over(self, previous: Results) -> Results:
+        """These results and the rows of all other restaurants of `previous`; its requests stay that run's own story."""
+        others = pl.col("restaurant_id").is_in(self.restaurants["restaurant_id"].implode()).fill_null(False).not_()
+        kept = previous.restaurants.filter(others).with_columns(reused=pl.lit(True))
+        rejects = pl.concat([self.rejects, previous.rejects.filter(others)], how="diagonal_relaxed")
         return Results(
-            restaurants.drop("kept").sort("restaurant_id"),
-            with_rest("reviews", self.reviews).sort("restaurant_id", "review_id"),
-            with_rest("rejects", self.rejects),
+            pl.concat([self.restaurants, kept]).sort("restaurant_id"),
+            pl.concat([self.reviews, previous.reviews.filter(others)]).sort("restaurant_id", "review_id"),
+            # Rows without a restaurant belong to none that was replaced: the same row of the same file counts once.
+            rejects.unique(["source_file", "source_row"], keep="first", maintain_order=True),
             self.requests,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The run that readers see so far."""
+
+    results: Results
+    manifest: Mapping[str, Any]
+
+
+def read_back(run: tuple[Path, Mapping[str, Any]]) -> Previous:
+    """The tables of a committed run. Raises BadConfiguration where they are damaged."""
+    folder, manifest = run
+    try:
+        tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("restaurants", "reviews", "rejects", "requests")]
+    except (OSError, PolarsError) as error:
+        raise BadConfiguration(f"{folder}: its tables cannot be read ({error}); run without --update or choose another --output") from None
+    return Previous(Results(*tables), manifest)
+
+
+@contextmanager
+def lock(output: Path) -> Iterator[None]:
+    """One run per output at a time; the lock ends with its process. Raises TryAgain where another run holds it."""
+    try:
+        with FileLock(output / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise TryAgain(f"{output}: another run is writing there; wait for it or choose another --output") from None
 
 
 def committed(output: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -146,31 +171,33 @@ def commit(output: Path, run_id: str, results: Results, manifest: Mapping[str, A
     """Writes the run's folder, its manifest last, then points `current.json` and the symlink `current` at it. Returns the manifest's path.
 
     A reader sees the run before or this one, complete. Raises TryAgain where the disk is full or the output went away; then nothing that
-    readers see has changed.
+    readers see has changed, and what was written of the run is gone again.
     """
     folder = output / "runs" / run_id
     try:
         folder.mkdir(parents=True)
-        for name, frame in (
-            ("restaurants", results.restaurants),
-            ("reviews", results.reviews),
-            ("rejects", results.rejects),
-            ("requests", results.requests),
-        ):
-            path = folder / f"{name}.parquet"
-            frame.write_parquet(path, compression="zstd")
-            _sync(path)
-            written = pl.scan_parquet(path).select(pl.len()).collect().item()
-            if written != frame.height:
-                raise TryAgain(f"{path}: {written} rows of {frame.height} could be read back; check the disk and run again")
+        for field in fields(results):
+            _write_table(folder / f"{field.name}.parquet", getattr(results, field.name))
         _write(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False, default=str) + "\n")
-        _sync(folder)
+        _sync_folder(folder)
+        _sync_folder(folder.parent)
         _write(output / CURRENT, json.dumps({"run": f"runs/{run_id}"}) + "\n")
-        _point(output / "current", f"runs/{run_id}")
-        _sync(output)
-    except OSError as error:
-        raise TryAgain(f"{folder}: results could not be written ({error.strerror or error}); make room and run again") from None
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, (OSError, PolarsError)):
+            raise TryAgain(f"{folder}: results could not be written ({_first_line(error)}); make room and run again") from None
+        raise
+    _point(output / "current", f"runs/{run_id}")
+    _sync_folder(output)
     return folder / MANIFEST
+
+
+def _write_table(path: Path, frame: pl.DataFrame) -> None:
+    frame.write_parquet(path, compression="zstd")
+    _sync(path)
+    written = pl.scan_parquet(path).select(pl.len()).collect().item()
+    if written != frame.height:
+        raise TryAgain(f"{path}: {written} rows of {frame.height} could be read back; check the disk and run again")
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -198,9 +225,18 @@ def _point(link: Path, target: str) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def _sync_folder(path: Path) -> None:
+    with suppress(OSError):  # some network file systems cannot; the rename itself is done
+        _sync(path)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

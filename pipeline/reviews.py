@@ -6,31 +6,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePath
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-from polars.exceptions import PanicException, PolarsError
 
-from pipeline.errors import BadData
-from pipeline.inputs import InputFile, check_footer, describe, find, is_remote
+from pipeline.columns import COLUMNS, blank, read_file
+from pipeline.errors import BadData, TryAgain
+from pipeline.inputs import InputFile, check_footer, describe, find, stamp
 
-COLUMNS: dict[str, pl.DataType] = {
-    "restaurant_id": pl.String(),
-    "review_id": pl.String(),
-    "text": pl.String(),
-    "rating": pl.Float64(),
-    "created_at": pl.Datetime("us"),
-    "restaurant_name": pl.String(),
-    "category": pl.String(),
-    "area": pl.String(),
-}
-REQUIRED = ("restaurant_id", "text")
 REJECT_SCHEMA = {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **COLUMNS}
 
 HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
-INVISIBLE = r"[\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]+"  # separators, controls, format characters, Hangul fillers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +48,15 @@ class Dump:
 def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, selection: Selection | None = None) -> Dump:
     """Reads files, globs, directories (hive partitions are columns) or object-store URIs as one dump.
 
-    `columns` maps the contract's names to the dump's. Raises NoInput, or BadData for a damaged file, a missing column, a wrong type.
+    `columns` maps the contract's names to the dump's. Raises NoInput, BadData for a damaged file,
+    a missing column, a wrong type or a restaurant that is not there, TryAgain where a file changed meanwhile.
     """
     selection = selection or Selection()
     files = find(inputs)
+    before = [stamp(path) for path in files]
     for path in files:
         check_footer(path)
-    rows = pl.concat([_read_file(path, columns or {}) for path in files]).with_row_index("arrival")
+    rows = pl.concat([read_file(path, columns or {}) for path in files]).with_row_index("arrival")
     rows = _select(rows, selection)
     rows = rows.with_columns(reason=_reason())
     rows = _reject_repeated(rows)
@@ -80,118 +67,18 @@ def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, select
     rejected = pl.col("reason").is_not_null()
     reviews = _make_ids(rows.filter(~rejected)).with_columns(language=_language())
     rejects = rows.filter(rejected).select(REJECT_SCHEMA.keys()).cast(pl.Schema(REJECT_SCHEMA))
-    return Dump(reviews.drop("reason", "undecodable"), rejects, [describe(path) for path in files])
-
-
-def _read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
-    """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
-    wanted = {name: columns.get(name, name) for name in COLUMNS}
-    try:
-        scan = _scan(path, {theirs: COLUMNS[name] for name, theirs in wanted.items()})
-        found = scan.collect_schema()
-    except (PolarsError, OSError, PanicException) as error:
-        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-    _check_columns(path, wanted, columns, found)
-    present = {name: theirs for name, theirs in wanted.items() if theirs in found}
-    raw = _collect(path, scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present).with_row_index("source_row")
-    decoded = raw.with_columns(_decode(column) for column in raw if column.dtype == pl.Binary).select(
-        pl.lit(path).alias("source_file"),
-        pl.col("source_row").cast(pl.Int64),
-        *(
-            _convert(name, raw.schema[name]).alias(name) if name in present else pl.lit(None, dtype).alias(name)
-            for name, dtype in COLUMNS.items()
-        ),
-    )
-    return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
-
-
-def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """Hive keys keep the type they are wanted in: guessed from the value, `restaurant_id=007` would become 7."""
-    if is_remote(path):
-        return pl.scan_parquet(path, hive_partitioning="=" in path, missing_columns="insert")
-    keys = [folder.partition("=")[0] for folder in PurePath(path).parts[:-1] if "=" in folder]
-    schema = {key: types.get(key, pl.String()) for key in keys}
-    return pl.scan_parquet(path, hive_partitioning=bool(keys), hive_schema=schema or None, glob=False)
-
-
-def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema) -> None:
-    listing = ", ".join(found.names()) or "none"
-    for name, theirs in wanted.items():
-        if theirs not in found and (name in REQUIRED or name in mapped):
-            hint = "" if name in mapped else f"; name yours with --column {name}=YOUR_COLUMN"
-            raise BadData(f"{path}: has no column '{theirs}' (columns found: {listing}){hint}")
-        dtype = found.get(theirs)
-        if dtype is not None and not _accepts(name, dtype):
-            expected = {"rating": "a number", "created_at": "a date or datetime", "text": "a string"}.get(name, "a string or integer")
-            raise BadData(f"{path}: column '{theirs}' is {dtype}, expected {expected} for {name}; convert it or map another with --column")
-
-
-def _accepts(name: str, dtype: pl.DataType) -> bool:
-    if dtype == pl.Null:
-        return True
-    if name == "rating":
-        return dtype.is_numeric()
-    if name == "created_at":
-        return dtype == pl.Date or isinstance(dtype, pl.Datetime)
-    textual = dtype in (pl.String, pl.Binary) or isinstance(dtype, (pl.Categorical, pl.Enum))
-    return textual or (name != "text" and dtype.is_integer())
-
-
-def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if name == "created_at" and isinstance(dtype, pl.Datetime) and dtype.time_zone:
-        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    column = column.cast(COLUMNS[name], strict=False)
-    if name == "rating":
-        return pl.when(column == 0).then(0.0).when(column.is_finite()).then(column)  # one zero, not two
-    if name == "created_at":
-        return pl.when(column.dt.year().is_between(1, 9999)).then(column)  # nanoseconds taken for microseconds end in the year 50,000
-    return pl.when(~_blank(column)).then(column) if name == "review_id" else column
-
-
-def _decode(column: pl.Series) -> pl.Series:
-    """Bytes as text; what is not UTF-8 becomes null, and a text's row a reject."""
-    try:
-        return column.cast(pl.String)
-    except PolarsError:
-        return pl.Series(column.name, [_text(value) for value in column], dtype=pl.String)
-
-
-def _text(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _blank(column: pl.Expr) -> pl.Expr:
-    return column.str.replace_all(INVISIBLE, "") == ""
-
-
-def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.DataFrame:
-    try:
-        return frame.collect(engine="streaming")
-    except (PolarsError, OSError, PanicException) as error:
-        if is_remote(path) or "utf" not in str(error).lower():
-            raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-    # One string that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read such columns as bytes, decode row by row.
-    try:
-        return pl.DataFrame([_column(path, frame.select(name), theirs) for name, theirs in present.items()])
-    except (pa.ArrowException, PolarsError, OSError, PanicException) as error:
-        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-
-
-def _column(path: str, frame: pl.LazyFrame, theirs: str) -> pl.Series:
-    try:
-        return frame.collect(engine="streaming").to_series()
-    except PolarsError:
-        column = pq.ParquetFile(path).read(columns=[theirs]).column(theirs)
-        return pl.Series(frame.collect_schema().names()[0], column.cast(pa.large_binary()))
+    dump = Dump(reviews.drop("reason", "undecodable"), rejects, [describe(path) for path in files])
+    for path, then in zip(files, before, strict=True):
+        if stamp(path) != then:
+            raise TryAgain(f"{path}: changed while it was read; wait until it is written and run again")
+    return dump
 
 
 def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
     if selection.restaurants:
         rows = rows.filter(pl.col("restaurant_id").is_in(selection.restaurants))
+        if absent := sorted(set(selection.restaurants) - set(rows["restaurant_id"])):
+            raise BadData(f"the dump has no restaurant_id {', '.join(map(repr, absent[:5]))}; check --restaurant")
     if selection.since is not None:
         rows = rows.filter(pl.col("created_at") >= selection.since)
     if selection.until is not None:
@@ -208,7 +95,7 @@ def _reason() -> pl.Expr:
         .then(pl.lit("text is not UTF-8"))
         .when(pl.col("text").is_null())
         .then(pl.lit("no text"))
-        .when(_blank(pl.col("text")))
+        .when(blank(pl.col("text")))
         .then(pl.lit("blank text"))
     )
 
@@ -247,7 +134,3 @@ def _language() -> pl.Expr:
     """`ko` where at least a third of the letters are Hangul (a syllable says more than a letter), else `en`."""
     hangul = pl.col("text").str.count_matches(HANGUL)
     return pl.when((hangul > 0) & (2 * hangul >= pl.col("text").str.count_matches(LATIN))).then(pl.lit("ko")).otherwise(pl.lit("en"))
-
-
-def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import polars as pl
+
+from pipeline import results
 from pipeline.records import Asked, Outcome, Review, Sentiment, Strengths, Summary
 
 Row = dict[str, Any]
+
+
+def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequence[str]) -> results.Results:
+    """The four tables. An outcome becomes its rows as it comes and is dropped with its texts and prompts."""
+    restaurants: list[Row] = []
+    reviews: list[Row] = []
+    requests: list[Row] = []
+    for outcome in outcomes:
+        restaurants.append(restaurant_row(outcome, tasks))
+        reviews += review_rows(outcome, tasks)
+        requests += [request_row(asked) for asked in outcome.asked]
+    return results.Results(
+        results.frame_of(restaurants, results.RESTAURANTS).sort("restaurant_id"),
+        results.frame_of(reviews, results.REVIEWS).sort("restaurant_id", "review_id"),
+        rejects,
+        results.frame_of(requests, results.REQUESTS),
+    )
 
 
 def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
@@ -38,19 +58,22 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
     }
 
 
-def review_rows(outcome: Outcome) -> list[Row]:
-    """Rows of `reviews.parquet`, one per analysed review."""
+def review_rows(outcome: Outcome, tasks: Sequence[str]) -> list[Row]:
+    """Rows of `reviews.parquet`, one per analysed review. A review that sentiment was asked of and
+    that got none has the flag `no_label`."""
     found: dict[str, Sentiment] = {one.review_id: one for one in outcome.results.get("sentiment") or ()}
     rows = []
     for review in outcome.restaurant.reviews:
         one = found.get(review.review_id)
+        label = one.label if one else None
+        flags = list(outcome.flags.get(review.review_id, ()))
         rows.append(
             {
                 "restaurant_id": outcome.restaurant.restaurant_id,
                 "review_id": review.review_id,
-                "sentiment": one.label if one else None,
+                "sentiment": label,
                 "score": one.score if one else None,
-                "flags": list(outcome.flags.get(review.review_id, ())),
+                "flags": [*flags, "no_label"] if label is None and "sentiment" in tasks else flags,
             }
         )
     return rows

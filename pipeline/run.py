@@ -100,6 +100,7 @@ class Loop:
             while more and len(self._ready) < lookahead:
                 restaurant = next(restaurants, None)
                 more = restaurant is not None
+                check()
                 if restaurant is not None:
                     self._admit(restaurant)
                     yield from self._finished()
@@ -152,6 +153,8 @@ class Loop:
             work.results[name] = end.value
         except TaskFailed as reason:
             work.errors[name] = str(reason)
+        except Exception as error:  # a fault in one plan costs that task of that restaurant, not the night
+            work.errors[name] = f"unexpected {type(error).__name__}: {error}"
         else:
             return list({request.key: request for request in requests}.values())
         del work.plans[name]

@@ -55,6 +55,9 @@ class Tokens:
         contents = sorted({token.content for token in added.values() if token.content.strip()}, key=lambda text: (-len(text), text))
         self._added = re.compile("|".join(map(re.escape, contents))) if contents else None
         self._parts: dict[str, TokenIds] = {}
+        # What the model expects before a text that is no chat: some calibrate badly without their first token, many have none.
+        whole, bare = (self._ours.encode("a", add_special_tokens=special).ids for special in (True, False))
+        self.begin: TokenIds = np.array(whole[: whole.index(bare[0])], dtype=np.uint32)
 
     def part(self, text: str) -> TokenIds:
         """Our own words, control tokens meant. Compiled once per text."""

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline import results
 from pipeline.analysis import Job, analyze
-from pipeline.errors import BadConfiguration, Stopped
+from pipeline.errors import BadConfiguration, Stopped, TryAgain
 from pipeline.order import ORDERS
 from pipeline.reviews import Selection
-from pipeline.tasks import sentiment
+from pipeline.tasks import sentiment, strengths
 from pipeline.tasks.calibration import Fit
 
 SCHEMA = {
@@ -34,6 +34,7 @@ class FakeMachine:
         self.loaded = 0
         self._model, self._engine = model, engine
         self.engines = []
+        self.settings = {"device": "none"}
 
     def model(self):
         return self._model
@@ -180,6 +181,41 @@ def test_a_narrow_run_with_update_keeps_the_other_restaurants(run):
     found = tables["restaurants"].select("restaurant_id", "review_count", "reused").rows()
     assert found == [("r0", 2, True), ("r1", 5, False), ("r2", 2, True)]
     assert tables["reviews"].height == 9
+
+
+def test_a_run_with_update_does_not_make_a_later_narrow_one_harmless(run):
+    run(rows([2, 2]))
+    run(rows([2, 3]), selection=Selection(restaurants=("r1",)), update=True)
+    with pytest.raises(BadConfiguration, match="--update"):
+        run(rows([2, 3]), selection=Selection(restaurants=("r1",)))
+
+
+def test_rows_without_a_restaurant_are_not_counted_again_by_every_update(run):
+    made = [*rows([2]), (None, "x", "text", None, datetime(2026, 1, 1), None)]  # noqa: DTZ001 - as a dump holds it
+    period = Selection(since=datetime(2025, 1, 1))  # noqa: DTZ001
+    for _ in range(3):
+        _, tables = run(made, selection=period, update=True)
+    assert tables["rejects"].height == 1
+
+
+def test_a_second_run_on_the_same_output_is_told_to_wait(run, tmp_path):
+    run(rows([1]))
+    with results.lock(tmp_path / "out"), pytest.raises(TryAgain, match="another run"):
+        run(rows([1]))
+
+
+def test_a_fault_in_one_plan_costs_that_task_of_that_restaurant_only(run, monkeypatch):
+    find = strengths.StrengthsTask._find
+
+    def faulty(self, restaurant, number, chunk):
+        if restaurant.restaurant.restaurant_id == "r1":
+            raise KeyError("a bug")
+        return find(self, restaurant, number, chunk)
+
+    monkeypatch.setattr(strengths.StrengthsTask, "_find", faulty)
+    _, tables = run(rows([2, 2]))
+    assert tables["restaurants"]["status"].to_list() == ["ok", "partial"]
+    assert "unexpected KeyError" in tables["restaurants"]["error"][1]
 
 
 def test_the_same_narrow_run_may_be_repeated(run):

@@ -42,10 +42,9 @@ def test_help_imports_neither_torch_nor_vllm_nor_polars():
     assert not {"torch", "vllm", "transformers", "polars"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", sorted(p.stem for p in (ROOT / "pipeline").glob("*.py")))
+@pytest.mark.parametrize("module", sorted(".".join(p.relative_to(ROOT).with_suffix("").parts) for p in ROOT.glob("pipeline/**/*.py")))
 def test_importing_the_library_needs_no_model_library(module):
-    name = "pipeline" if module == "__init__" else f"pipeline.{module}"
-    code = f"import sys, {name}; print(*sys.modules)"
+    code = f"import sys, {module.removesuffix('.__init__')}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not {"torch", "vllm", "transformers", "sklearn", "click"} & set(done.stdout.split())
 
@@ -93,6 +92,7 @@ def test_wrong_type(tmp_path, write_dump):
         (["--limit", "0"], "--limit"),
         (["--engine-option", "trust_remote_code=true"], "trust_remote_code"),
         (["--no-such-option"], "--no-such-option"),
+        (["--output", "s3://bucket/results"], "local folder"),
     ],
 )
 def test_usage_errors(tmp_path, dump, arguments, word):
@@ -152,6 +152,15 @@ def test_options_come_from_the_environment_and_from_a_file(tmp_path, dump):
     assert_clean_error(done, 78, "is no model folder")
 
 
+def test_a_file_of_options_with_an_unknown_name_is_a_usage_error(tmp_path, dump):
+    (tmp_path / "options.toml").write_text("[analyze]\nlimt = 5\n")
+    assert_clean_error(jobs("--config", tmp_path / "options.toml", "analyze", dump), 2, "limt")
+
+
+def test_a_restaurant_that_is_not_there_is_said(tmp_path, dump):
+    assert_clean_error(analyze(dump, tmp_path, "--restaurant", "typo"), 65, "'typo'", "--restaurant")
+
+
 def test_sigterm_ends_the_run_with_143_and_publishes_nothing(tmp_path, dump):
     command = [sys.executable, "-m", "jobs", "analyze", dump, "--output", str(tmp_path / "out")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
@@ -171,4 +180,4 @@ def test_the_readme_names_every_option_and_exit_code():
     for option in set(re.findall(r"^\s+(--[a-z-]+)", jobs("analyze", "--help").stdout, re.MULTILINE)) - {"--help"}:
         assert f"`{option}" in readme, option
     for code in (0, 1, 2, 3, 65, 66, 75, 78, 130, 143):
-        assert re.search(rf"\b{code}\b", readme), code
+        assert re.search(rf"^\|[^|]*\b{code}\b[^|]*\|", readme, re.MULTILINE), code

@@ -48,6 +48,7 @@ class Ready:
 
     def __init__(self, model, engine):
         self._model, self._engine = model, engine
+        self.settings = {"device": "cpu"}
 
     def model(self):
         return self._model

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.reviews import COLUMNS, read
+from pipeline.columns import COLUMNS
+from pipeline.reviews import read
 
 NOT_UTF8 = b"\xff\xfe tasty"
 

@@ -1,24 +1,25 @@
 """The commit: complete or not at all, explicit schemas, rows carried over."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipeline import results
 from pipeline.errors import BadConfiguration, TryAgain
+from pipeline.reviews import REJECT_SCHEMA
 
 
 def tables(*ids, status="ok"):
     rows = [{"restaurant_id": name, "status": status, "review_count": 1, "reused": False} for name in ids]
     reviews = [{"restaurant_id": name, "review_id": f"{name}-1", "sentiment": "positive", "flags": []} for name in ids]
-    rejects = pl.DataFrame(
-        {"restaurant_id": list(ids), "reason": ["no text"] * len(ids)}, schema={"restaurant_id": pl.String, "reason": pl.String}
-    )
     return results.Results(
         results.frame_of(rows, results.RESTAURANTS),
         results.frame_of(reviews, results.REVIEWS),
-        rejects,
+        results.frame_of([{"source_file": f"{name}.parquet", "source_row": 0, "restaurant_id": name} for name in ids], REJECT_SCHEMA),
         results.frame_of([{"key": name, "restaurant_id": name} for name in ids], results.REQUESTS),
     )
 
@@ -52,6 +53,27 @@ def test_a_commit_that_fails_at_any_step_leaves_readers_the_run_before(tmp_path,
     with pytest.raises(TryAgain, match="No space left"):
         results.commit(tmp_path, "run-2", tables("b"), {"n": 2})
     assert results.committed(tmp_path)[1] == {"n": 1}
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["run-1"]
+
+
+def test_a_disk_that_is_really_full_is_try_again_and_leaves_nothing(tmp_path):
+    code = f"""
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_results import results, tables
+from pipeline.errors import TryAgain
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+big = tables(*(f"restaurant-{{i}}-{{hash(i * 7919)}}" for i in range(20000)))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    results.commit(Path({str(tmp_path)!r}), "run-1", big, {{}})
+except TryAgain as error:
+    print("again:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    assert done.stdout.startswith("again:"), done.stdout + done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_the_manifest_is_written_after_all_tables(tmp_path, monkeypatch):
@@ -78,7 +100,7 @@ def test_schemas_survive_the_file(tmp_path):
 
 def test_carrying_over_keeps_other_restaurants_and_replaces_ones_analysed_again(tmp_path):
     before = results.commit(tmp_path, "run-1", tables("a", "b"), {}).parent
-    merged = tables("b", "c", status="partial").carry_over(before)
+    merged = tables("b", "c", status="partial").carry_over(results.read_back((before, {})).results)
     rows = merged.restaurants.select("restaurant_id", "status", "reused").rows()
     assert rows == [("a", "ok", True), ("b", "partial", False), ("c", "partial", False)]
     assert merged.reviews["review_id"].to_list() == ["a-1", "b-1", "c-1"]

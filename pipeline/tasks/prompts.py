@@ -11,7 +11,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pipeline.errors import TaskFailed
 from pipeline.records import Answer, Request, Review, Sampling, TaskName, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tokens import Tokens, concatenate
@@ -44,14 +43,8 @@ def does_not_read(languages: Iterable[str]) -> str:
 
 def explain(answer: Answer) -> str:
     """Why an answer is not usable."""
-    return answer.error or f"answer cut off at {answer.output_tokens} tokens"
-
-
-def usable_text(answer: Answer, stage: str) -> str:
-    """The answer's text. Raises TaskFailed where it failed or was cut off."""
-    if not answer.usable:
-        raise TaskFailed(f"{stage}: {explain(answer)}")
-    return answer.text
+    ended = "cut off" if answer.finish_reason == "length" else f"ended by '{answer.finish_reason}'"
+    return answer.error or f"answer {ended} at {answer.output_tokens} tokens"
 
 
 class ChunkPrompt:

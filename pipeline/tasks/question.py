@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.errors import BadConfiguration
+from pipeline.errors import BadConfiguration, TaskFailed
 from pipeline.records import Answer, Request, Sampling, TaskName, TokenIds
 from pipeline.tasks.prompts import make_request
 from pipeline.tokens import Tokens, concatenate
@@ -29,7 +29,7 @@ class Asker:
 
     def __init__(self, tokens: Tokens, question: Question) -> None:
         """Raises BadConfiguration where a meaning has no word of one token in the model's vocabulary."""
-        self._before, self._after = tokens.part(question.before), tokens.part(question.after)
+        self._before, self._after = concatenate(tokens.begin, tokens.part(question.before)), tokens.part(question.after)
         self._ids = {meaning: [i for word in words if (i := tokens.word(word)) is not None] for meaning, words in question.words.items()}
         for meaning, ids in self._ids.items():
             if not ids:
@@ -44,7 +44,9 @@ class Asker:
         return make_request(task, stage, restaurant_id, concatenate(self._before, text, self._after), self._sampling, chunk)
 
     def log_probabilities(self, answer: Answer) -> dict[str, float]:
-        """By meaning, the log of the summed probabilities of its words."""
+        """By meaning, the log of the summed probabilities of its words. Raises TaskFailed where the answer has none."""
+        if not all(i in answer.logprobs for i in self._sampling.choices):
+            raise TaskFailed("the engine left out the probabilities of some words")
         return {meaning: _log_sum_exp([answer.logprobs[i] for i in ids]) for meaning, ids in self._ids.items()}
 
 

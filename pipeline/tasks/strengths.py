@@ -14,7 +14,7 @@ from pipeline.errors import TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Strength, Strengths, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.overlap import content_words, repetitive, same, supporting
-from pipeline.tasks.prompts import SYSTEM, ChunkPrompt, does_not_read, main_language, make_request, usable_text
+from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, explain, main_language, make_request
 from pipeline.tasks.question import Asker, Question
 from pipeline.tokens import Tokens, concatenate
 
@@ -49,7 +49,7 @@ class StrengthsTask:
     """Finds what guests praise in each chunk."""
 
     name: TaskName = "strengths"
-    wording = f"{SYSTEM} {INSTRUCTION} {SAMPLING} {ASPECT_QUESTION}"
+    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {ASPECT_QUESTION}"
 
     def __init__(self, tokens: Tokens, readable: Collection[str]) -> None:
         """`readable`: languages that the model was found to read."""
@@ -60,15 +60,19 @@ class StrengthsTask:
         self.overhead = self._chunks.overhead(self._tail) + SAMPLING.max_tokens
 
     def plan(self, restaurant: Tokenised) -> Plan:
-        """Returns Strengths. Raises TaskFailed where an answer failed, was cut off, or the model does not read the reviews."""
+        """Returns Strengths of the chunks with a usable answer. Raises TaskFailed where there is none, or no model for the language."""
         reviews = restaurant.restaurant.reviews
         language = main_language(reviews)
         if language not in self._readable:
             raise TaskFailed(does_not_read([language]))
         finds = [self._find(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
         answers: Mapping[str, Answer] = yield finds
-        claims = [claim for request in finds for claim in parse(usable_text(answers[request.key], "find"))]
-        supported = merge(verify(claims, reviews))
+        usable = [answers[request.key] for request in finds if answers[request.key].usable]
+        if not usable:
+            raise TaskFailed(f"find: {explain(answers[finds[0].key])}")
+        claims = [claim for answer in usable for claim in parse(answer.text)]
+        verified = verify(claims, reviews)
+        supported = merge(verified)
         texts = self._tokens.encode([claim for claim, _ in supported])
         asks = [self._asker.ask("strengths", "aspect", restaurant.restaurant.restaurant_id, one.ids, len(finds)) for one in texts]
         answers = yield asks
@@ -76,7 +80,7 @@ class StrengthsTask:
             Strength(self._aspect(answers[request.key]), claim, review_ids)
             for (claim, review_ids), request in zip(supported, asks, strict=True)
         ]
-        return Strengths(tuple(found), dropped=len(claims) - len(verify(claims, reviews)))
+        return Strengths(tuple(found), dropped=len(claims) - len(verified))
 
     def _aspect(self, answer: Answer) -> str:
         found = self._asker.log_probabilities(answer) if answer.usable else {"other": 0.0}

@@ -8,13 +8,14 @@ free request .09 and .05 (20 restaurants each). Unbounded bullets were cut off a
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.errors import TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Summary, TaskName
 from pipeline.restaurants import Tokenised, cut
 from pipeline.tasks.overlap import content_words, distinct, repetitive, representative, supporting
-from pipeline.tasks.prompts import SYSTEM, ChunkPrompt, main_language, make_request
+from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, main_language, make_request
 from pipeline.tokens import Tokens, concatenate
 
 INSTRUCTION = "List only the facts from the reviews above as short bullet points."
@@ -24,7 +25,7 @@ START = "-"
 _FACT = r"\p{L}[^\n]{24,110}"
 # Bounded in letters, so that an answer ends by itself before `max_tokens`, with a whole sentence.
 SAMPLING = Sampling(max_tokens=320, regex=rf" {_FACT}(\n- {_FACT}){{1,3}}")
-LEAST_SENTENCES, ENOUGH_SENTENCES = 2, 3
+LEAST_SENTENCES, ENOUGH_SENTENCES, MOST_LETTERS = 2, 3, 200
 _LINE_MARKS = 4  # tokens that begin and end a line of a merge, at most
 _SENTENCE = re.compile(r"(?<=[.!?。…])\s+|\n+")
 
@@ -34,7 +35,7 @@ class SummaryTask:
     or too little of what it says is supported, the reviews' own sentences are taken."""
 
     name: TaskName = "summary"
-    wording = f"{SYSTEM} {INSTRUCTION} {MERGE_BEFORE} {MERGE} {START} {SAMPLING}"
+    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {MERGE_BEFORE} {MERGE} {START} {SAMPLING}"
 
     def __init__(self, tokens: Tokens, readable: Collection[str]) -> None:
         """`readable`: languages that the model was found to read."""
@@ -50,9 +51,9 @@ class SummaryTask:
         """Returns a Summary. A part that was cut off is no result: representative sentences of its reviews stand in for it. Raises
         TaskFailed where a request failed."""
         reviews = restaurant.restaurant.reviews
-        extracted: set[str] = set()
+        extracted: dict[str, str] = {}
         if main_language(reviews) not in self._readable:
-            return verified([], extracted, reviews)
+            return verified([], {}, reviews)
         requests = [self._part(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
         answers: Mapping[str, Answer] = yield requests
         # A part is known by its first review, so that merges, like chunks, shift little when reviews are added.
@@ -60,8 +61,9 @@ class SummaryTask:
         for chunk, request in zip(restaurant.chunks, requests, strict=True):
             sentences = sentences_of(answers[request.key])
             if not sentences:
-                sentences = extract([reviews[i] for i in chunk])
-                extracted.update(sentences)
+                found = extract([reviews[i] for i in chunk])
+                extracted |= found
+                sentences = list(found)
             parts.append((reviews[chunk[0]].review_id, sentences))
         while len(parts) > 1:
             groups = self._fitting(parts, restaurant.budget)
@@ -106,28 +108,36 @@ def sentences_of(answer: Answer) -> list[str]:
     return distinct(line for line in lines if not repetitive(line))
 
 
-def extract(reviews: Sequence[Review]) -> list[str]:
-    """The most representative sentences of the reviews, verbatim."""
-    sentences = [sentence.strip() for review in reviews for sentence in _SENTENCE.split(review.text) if sentence.strip()]
-    return [sentences[i] for i in representative(sentences, ENOUGH_SENTENCES)]
+def extract(reviews: Sequence[Review]) -> dict[str, str]:
+    """The most representative sentences of the reviews, verbatim (the beginning of a long one), each with the id of its review."""
+    origin: dict[str, str] = {}
+    for review in reviews:
+        for sentence in _SENTENCE.split(review.text):
+            short = textwrap.shorten(sentence, MOST_LETTERS, placeholder="")
+            if short:
+                origin.setdefault(short, review.review_id)
+    sentences = list(origin)
+    return {sentences[i]: origin[sentences[i]] for i in representative(sentences, ENOUGH_SENTENCES)}
 
 
-def verified(sentences: Sequence[str], extracted: Collection[str], reviews: Sequence[Review]) -> Summary:
+def verified(sentences: Sequence[str], extracted: Mapping[str, str], reviews: Sequence[Review]) -> Summary:
     """A summary of those sentences that a review supports, filled up with representative sentences where too few are left.
 
-    `extracted`: the sentences among them that are the reviews' own.
+    `extracted`: the reviews' own sentences, with the review that each is from.
     """
     words = [content_words(review.text) for review in reviews]
+    behind = {sentence: [reviews[i].review_id for i in supporting(sentence, words)] for sentence in sentences}
     generated = [sentence for sentence in sentences if sentence not in extracted]
-    supported = {sentence for sentence in generated if supporting(sentence, words)}
-    kept = [sentence for sentence in sentences if sentence in supported or sentence in extracted]
+    supported = [sentence for sentence in generated if behind[sentence]]
+    kept = [sentence for sentence in sentences if sentence in extracted or behind[sentence]]
     if len(kept) < LEAST_SENTENCES:
-        kept = distinct([*kept, *extract(reviews)])[:ENOUGH_SENTENCES]
-    from_model = supported.intersection(kept)
+        extracted = {**extracted, **extract(reviews)}
+        kept = distinct([*kept, *extracted])[:ENOUGH_SENTENCES]
+    from_model = [sentence for sentence in kept if sentence in supported]
     return Summary(
         text=" ".join(_ended(sentence) for sentence in kept),
         sentences=tuple(kept),
-        review_ids=tuple(tuple(reviews[i].review_id for i in supporting(sentence, words)) for sentence in kept),
+        review_ids=tuple(tuple(behind.get(sentence) or [extracted[sentence]]) for sentence in kept),
         kind="extractive" if not from_model else "generated" if len(from_model) == len(kept) else "mixed",
         support=len(supported) / len(generated) if generated else None,
     )

@@ -1,0 +1,138 @@
+"""One file of a dump to the contract's columns: names mapped, types checked and converted, bytes decoded row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.exceptions import PanicException, PolarsError
+
+from pipeline.errors import BadData
+from pipeline.inputs import is_remote
+
+COLUMNS: dict[str, pl.DataType] = {
+    "restaurant_id": pl.String(),
+    "review_id": pl.String(),
+    "text": pl.String(),
+    "rating": pl.Float64(),
+    "created_at": pl.Datetime("us"),
+    "restaurant_name": pl.String(),
+    "category": pl.String(),
+    "area": pl.String(),
+}
+REQUIRED = ("restaurant_id", "text")
+
+INVISIBLE = r"[\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]+"  # separators, controls, format characters, Hangul fillers
+
+
+def read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
+    """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
+    wanted = {name: columns.get(name, name) for name in COLUMNS}
+    try:
+        scan = _scan(path, {theirs: COLUMNS[name] for name, theirs in wanted.items()})
+        found = scan.collect_schema()
+    except (PolarsError, OSError, PanicException) as error:
+        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
+    _check_columns(path, wanted, columns, found)
+    present = {name: theirs for name, theirs in wanted.items() if theirs in found}
+    raw = _collect(path, scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present).with_row_index("source_row")
+    decoded = raw.with_columns(_decode(column) for column in raw if column.dtype == pl.Binary).select(
+        pl.lit(path).alias("source_file"),
+        pl.col("source_row").cast(pl.Int64),
+        *(
+            _convert(name, raw.schema[name]).alias(name) if name in present else pl.lit(None, dtype).alias(name)
+            for name, dtype in COLUMNS.items()
+        ),
+    )
+    return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
+
+
+def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Hive keys keep the type they are wanted in: guessed from the value, `restaurant_id=007` would become 7."""
+    if is_remote(path):
+        return pl.scan_parquet(path, hive_partitioning="=" in path, missing_columns="insert")
+    keys = [folder.partition("=")[0] for folder in PurePath(path).parts[:-1] if "=" in folder]
+    schema = {key: types.get(key, pl.String()) for key in keys}
+    return pl.scan_parquet(path, hive_partitioning=bool(keys), hive_schema=schema or None, glob=False)
+
+
+def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema) -> None:
+    listing = ", ".join(found.names()) or "none"
+    for name, theirs in wanted.items():
+        if theirs not in found and (name in REQUIRED or name in mapped):
+            hint = "" if name in mapped else f"; name yours with --column {name}=YOUR_COLUMN"
+            raise BadData(f"{path}: has no column '{theirs}' (columns found: {listing}){hint}")
+        dtype = found.get(theirs)
+        if dtype is not None and not _accepts(name, dtype):
+            expected = {"rating": "a number", "created_at": "a date or datetime", "text": "a string"}.get(name, "a string or integer")
+            raise BadData(f"{path}: column '{theirs}' is {dtype}, expected {expected} for {name}; convert it or map another with --column")
+
+
+def _accepts(name: str, dtype: pl.DataType) -> bool:
+    if dtype == pl.Null:
+        return True
+    if name == "rating":
+        return dtype.is_numeric()
+    if name == "created_at":
+        return dtype == pl.Date or isinstance(dtype, pl.Datetime)
+    textual = dtype in (pl.String, pl.Binary) or isinstance(dtype, (pl.Categorical, pl.Enum))
+    return textual or (name != "text" and dtype.is_integer())
+
+
+def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if name == "created_at" and isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    column = column.cast(COLUMNS[name], strict=False)
+    if name == "rating":
+        return pl.when(column == 0).then(0.0).when(column.is_finite()).then(column)  # one zero, not two
+    if name == "created_at":
+        return pl.when(column.dt.year().is_between(1, 9999)).then(column)  # nanoseconds taken for microseconds end in the year 50,000
+    return pl.when(~blank(column)).then(column) if name == "review_id" else column
+
+
+def _decode(column: pl.Series) -> pl.Series:
+    """Bytes as text; what is not UTF-8 becomes null, and a text's row a reject."""
+    try:
+        return column.cast(pl.String)
+    except PolarsError:
+        return pl.Series(column.name, [_text(value) for value in column], dtype=pl.String)
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def blank(column: pl.Expr) -> pl.Expr:
+    return column.str.replace_all(INVISIBLE, "") == ""
+
+
+def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.DataFrame:
+    try:
+        return frame.collect(engine="streaming")
+    except (PolarsError, OSError, PanicException) as error:
+        if is_remote(path) or "utf" not in str(error).lower():
+            raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
+    # One string that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read such columns as bytes, decode row by row.
+    try:
+        return pl.DataFrame([_column(path, frame.select(name), theirs) for name, theirs in present.items()])
+    except (pa.ArrowException, PolarsError, OSError, PanicException) as error:
+        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
+
+
+def _column(path: str, frame: pl.LazyFrame, theirs: str) -> pl.Series:
+    try:
+        return frame.collect(engine="streaming").to_series()
+    except PolarsError:
+        column = pq.ParquetFile(path).read(columns=[theirs]).column(theirs)
+        return pl.Series(frame.collect_schema().names()[0], column.cast(pa.large_binary()))
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

