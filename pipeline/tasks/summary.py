@@ -1,7 +1,7 @@
 """Summary: a partial summary per chunk, merged in a tree until one is left. A restaurant with one chunk needs one request.
 
 Wording and form by measurement with the embedded model: share of sentences of which one review holds 60 % of the content words, and the
-same against other restaurants' reviews. These bullets .88 and .35 (12 restaurants), an answer begun with "Customers say" .35 and .13, a
+same against other restaurants' reviews. Two to four of these bullets .88 and .35 (12 restaurants), an answer begun with "Customers say" .35 and .13, a
 free request .09 and .05 (20 restaurants each). Unbounded bullets were cut off at 128 tokens in three answers of four, these in none.
 """
 
@@ -24,7 +24,7 @@ MERGE = "List the facts from the summaries above once, as short bullet points."
 START = "-"
 _FACT = r"\p{L}[^\n]{24,110}"
 # Bounded in letters, so that an answer ends by itself before `max_tokens`, with a whole sentence.
-SAMPLING = Sampling(max_tokens=320, regex=rf" {_FACT}(\n- {_FACT}){{1,3}}")
+SAMPLING = Sampling(max_tokens=224, regex=rf" {_FACT}(\n- {_FACT}){{1,2}}")
 LEAST_SENTENCES, ENOUGH_SENTENCES, MOST_LETTERS = 2, 3, 200
 _LINE_MARKS = 4  # tokens that begin and end a line of a merge, at most
 _SENTENCE = re.compile(r"(?<=[.!?。…])\s+|\n+")
