@@ -15,7 +15,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Stopped as stop:
-        print(f"stopped: {stop}", file=sys.stderr)
+        print(stop, file=sys.stderr)
         sys.exit(stop.exit_code)
 
 
