@@ -21,7 +21,7 @@ from pipeline.tokens import Tokens, concatenate
 INSTRUCTION = "List only the strengths that guests praise in the reviews above as short bullet points."
 _WORD = r"\p{L}[\p{L}'’,.&-]{0,19}"
 FORM = {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": rf"^{_WORD}( {_WORD}){{1,9}}$"}}
-SAMPLING = Sampling(max_tokens=192, schema=json.dumps(FORM))
+SAMPLING = Sampling(max_tokens=160, schema=json.dumps(FORM))
 ASPECT_QUESTION = Question(
     before=(
         '"The sushi was so fresh."\nThis guest praises the food.\n\n"Our waitress was kind."\nThis guest praises the service.\n\n'

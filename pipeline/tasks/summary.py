@@ -25,7 +25,7 @@ MERGE = "List the facts from the summaries above once, as short bullet points."
 START = "-"
 _FACT = r"\p{L}[^\n]{24,110}"
 # Bounded in letters, so that an answer ends by itself before `max_tokens`, with a whole sentence.
-SAMPLING = Sampling(max_tokens=224, regex=rf" {_FACT}(\n- {_FACT}){{1,2}}")
+SAMPLING = Sampling(max_tokens=160, regex=rf" {_FACT}(\n- {_FACT}){{1,2}}")
 LEAST_SENTENCES, ENOUGH_SENTENCES, MOST_LETTERS = 2, 3, 200
 _LINE_MARKS = 4  # tokens that begin and end a line of a merge, at most
 _SENTENCE = re.compile(r"(?<=[.!?。…])\s+|\n+")
