@@ -13,7 +13,7 @@ LOCK  := requirements-$(DEVICE).lock
 STAMP := $(VENV)/installed-$(DEVICE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock clean
+.PHONY: help setup run test test-kill lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,10 @@ run: $(STAMP) ## analyse INPUT (the sample when none is given) into OUTPUT
 	@$(BIN)/python -m jobs analyze $(INPUT) --device $(DEVICE) --output $(OUTPUT) $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 test: $(STAMP) ## run the tests, those with the real model included
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -m "not kill" $(TESTS)
+
+test-kill: $(STAMP) ## run the long suites: kills at every step, hostile files, sequences of changes
+	@$(BIN)/python -m pytest -m kill $(TESTS)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
