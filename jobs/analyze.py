@@ -11,12 +11,14 @@ from typing import Any
 import click
 
 from jobs.machine import machine_options, make_machine
-from jobs.options import parse_allowance, parse_columns, parse_day, parse_moment, parse_output, parse_tasks
+from jobs.options import parse_allowance, parse_columns, parse_day, parse_deadline, parse_moment, parse_output, parse_tasks
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
-from pipeline.analysis import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Committed, Job
+from pipeline.analysis import Committed
 from pipeline.analysis import analyze as run_analysis
 from pipeline.errors import JobError
+from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
+from pipeline.limits import Limits
 from pipeline.order import ORDERS, choose
 from pipeline.reviews import Selection
 
@@ -38,6 +40,19 @@ PARTLY_FAILED = 3
     is_flag=True,
     help="Keep the committed rows of restaurants that are not selected; selected ones are replaced.",
 )
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Answers already paid for.  [default: OUTPUT.store, beside the output]",
+)
+@click.option("--no-store", is_flag=True, help="Ask everything anew and keep no answers; a run that is stopped loses its work.")
+@click.option("--force", is_flag=True, help="Ask everything of --tasks anew, although the store knows it; the new answers replace the old.")
+@click.option("--recalibrate", is_flag=True, help="Fit the boundary of sentiment anew; else it stays as first fitted for a model.")
+@click.option(
+    "--stop-at", callback=parse_deadline, metavar="TIME", help="Feed nothing after 05:45 or 2026-11-21T05:45+09:00; commit what is done."
+)
+@click.option("--max-prompt-tokens", type=click.IntRange(min=1), metavar="N", help="Feed no more prompt tokens; commit what is done.")
 @click.option("--order", type=click.Choice(list(ORDERS)), help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()))
 @click.option(
     "--use-priority-queue",
@@ -59,8 +74,9 @@ PARTLY_FAILED = 3
     default="0",
     callback=parse_allowance,
     metavar="N|P%",
-    help="Restaurants that may fail without exit code 3.",
+    help="Restaurants that may fail or stay pending without exit code 3.",
 )
+@click.option("--skip-exit-code", type=click.IntRange(0, 255), default=0, metavar="CODE", help="Exit code where nothing had to be done.")
 @machine_options
 def analyze(
     inputs: Sequence[str],
@@ -73,20 +89,32 @@ def analyze(
     until: datetime | None,
     limit: int | None,
     update: bool,
+    store: Path | None,
+    no_store: bool,
+    force: bool,
+    recalibrate: bool,
+    stop_at: datetime | None,
+    max_prompt_tokens: int | None,
     order: str | None,
     use_priority_queue: bool,
     priority_by_prefill_cost: bool,
     chunk_tokens: int,
     max_failed: tuple[float, bool],
+    skip_exit_code: int,
     **machine: Any,
 ) -> None:
     """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
+
+    Restaurants that have not changed since the committed run are carried over, and answers in the store are not asked again: after a
+    run that was stopped or killed, the same command goes on.
 
     \b
     Examples:
       python -m jobs analyze reviews.parquet --output results
       python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
     """
+    if no_store and (store or force):
+        raise click.UsageError("--no-store asks everything anew already; it goes with neither --store nor --force")
     stop = StopSignals()
     progress = TerminalProgress()
     job = Job(
@@ -97,6 +125,10 @@ def analyze(
         tasks=tasks,
         chunk_tokens=chunk_tokens,
         update=update,
+        store=None if no_store else store or output.resolve().with_name(f"{output.resolve().name}.store"),
+        force=force,
+        recalibrate=recalibrate,
+        limits=Limits(stop_at, max_prompt_tokens),
     )
     rule = choose(order, use_priority_queue, priority_by_prefill_cost)
     try:
@@ -106,18 +138,21 @@ def analyze(
         raise
     finally:
         progress.close()
-    click.echo(closing_table(done))
+    if not done.nothing_new:
+        click.echo(closing_table(done))
     click.echo(str(done.manifest_path))
-    sys.exit(exit_code(done, max_failed))
+    sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
 
 
 def closing_table(done: Committed) -> str:
     """What happened, a line each."""
     counts, tokens = done.manifest["counts"], done.manifest["tokens"]
     lines = {
-        "restaurants": ", ".join(f"{number:,} {status}" for status, number in sorted(counts["restaurants"].items())) or "none",
+        "restaurants": (", ".join(f"{number:,} {status}" for status, number in sorted(counts["restaurants"].items())) or "none")
+        + (f" ({counts['carried_over']:,} unchanged)" if counts["carried_over"] else ""),
         "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
         "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
+        "answers": f"{counts['requests'] - counts['answers_reused']:,} asked, {counts['answers_reused']:,} known already",
         "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
         "seconds": ", ".join(f"{name} {value:.1f}" for name, value in done.seconds.items()),
         "results": str(done.manifest_path.parent),
@@ -127,6 +162,6 @@ def closing_table(done: Committed) -> str:
 
 def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:
     """0, or 3 where more restaurants failed or stayed pending than `allowed` (a number, or a share in percent)."""
-    missing, total = done.manifest["counts"]["failed_now"], done.manifest["counts"]["analysed_now"]
+    missing, total = done.manifest["counts"]["missing"], done.manifest["counts"]["selected"]
     limit, percent = allowed
     return PARTLY_FAILED if missing > (limit / 100 * total if percent else limit) else 0

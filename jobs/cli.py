@@ -11,6 +11,7 @@ import click
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "store": "Look after the answers already paid for: size and use, prune, forget.",
     "evaluate": "Measure sentiment against the ratings of a dump.",
 }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
     from pipeline.models import Model
 
+NUMBERS = ("max_model_len", "max_num_seqs")
 F = TypeVar("F", bound=Callable[..., Any])
 Device = Literal["cpu", "gpu"]
 
@@ -28,6 +29,8 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
             raise click.BadParameter(f"{pair!r} is not key=value, e.g. max_num_seqs=32")
         if name == "trust_remote_code":
             raise click.BadParameter("trust_remote_code stays off: a model's files must not run code here")
+        if name in NUMBERS and not value.isdigit():
+            raise click.BadParameter(f"{name}={value}: has to be a number here, the job plans with it")
         try:
             options[name] = json.loads(value)
         except ValueError:
@@ -83,6 +86,31 @@ class LocalMachine:
         """For the manifest."""
         return {"device": self.device, "feed": self.feed, "engine_options": dict(self.options)}
 
+    @property
+    def _engine_settings(self) -> dict[str, Any]:
+        from pipeline.engine import settings
+
+        return settings(self.device, self.options)
+
+    @property
+    def answer_settings(self) -> Mapping[str, Any]:
+        """For the store."""
+        from pipeline.engine import answer_settings
+
+        return answer_settings(self._engine_settings)
+
+    @property
+    def max_model_len(self) -> int:
+        """Tokens of prompt and answer."""
+        return int(self._engine_settings["max_model_len"])
+
+    @property
+    def window(self) -> int:
+        """Requests inside the engine at once."""
+        from pipeline.engine import window
+
+        return window(self._engine_settings, self.feed)
+
     def model(self) -> Model:
         from pipeline import models
 
@@ -93,10 +121,10 @@ class LocalMachine:
         return found or models.get(self.name, cache)
 
     def engine(self, model: Model) -> VllmEngine:
-        from pipeline.engine import VllmEngine, settings
+        from pipeline.engine import VllmEngine
 
         self.tell(f"starting vLLM on {self.device} with {model.name} (about 30 s)")
-        return VllmEngine(model.folder, settings(self.device, self.options), self.device, self.feed, self.verbose)
+        return VllmEngine(model.folder, self._engine_settings, self.device, self.feed, self.verbose)
 
 
 def make_machine(

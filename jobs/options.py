@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import click
 
-from pipeline.analysis import TASKS
 from pipeline.columns import COLUMNS
+from pipeline.job import TASKS
 
 
 def parse_columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
@@ -48,6 +49,45 @@ def parse_moment(_: click.Context, __: click.Parameter, text: str | None) -> dat
     except ValueError:
         raise click.BadParameter(f"{text!r} is not an ISO date or time, e.g. 2026-11-20 or 2026-11-20T06:00+09:00") from None
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def parse_deadline(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    """An ISO time with its zone, or a time of day (this machine's zone unless it names one): the next moment when it is that time."""
+    if text is None:
+        return None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise click.BadParameter(f"{text!r} names no time zone, e.g. 2026-11-21T05:45+09:00")
+        return moment
+    try:
+        of_day = time.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a time of day like 05:45 nor an ISO time like 2026-11-21T05:45+09:00") from None
+    now = datetime.now(of_day.tzinfo or UTC).astimezone(of_day.tzinfo)
+    moment = datetime.combine(now.date(), of_day, of_day.tzinfo or now.tzinfo)
+    return moment if moment > now else moment + timedelta(days=1)
+
+
+def parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
+    """A number with a unit: 90d, 12h, 30m."""
+    if text is None:
+        return None
+    units = {"d": "days", "h": "hours", "m": "minutes"}
+    if text[-1:] not in units or not text[:-1].isdigit():
+        raise click.BadParameter(f"{text!r} is no duration like 90d, 12h or 30m")
+    return timedelta(**{units[text[-1]]: int(text[:-1])})
+
+
+def parse_size(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """Bytes, or a number with a unit: 500MB, 20GB."""
+    if text is None:
+        return None
+    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    number, factor = (text[:-2], units[text[-2:].upper()]) if text[-2:].upper() in units else (text, 1)
+    if not number.isdigit():
+        raise click.BadParameter(f"{text!r} is no size like 500MB or 20GB")
+    return int(number) * factor
 
 
 def parse_day(_: click.Context, __: click.Parameter, text: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 _PUBLIC = {
     "analyze": "pipeline.analysis",
-    "Job": "pipeline.analysis",
+    "Job": "pipeline.job",
     "Selection": "pipeline.reviews",
     "read": "pipeline.reviews",
     "ORDERS": "pipeline.order",

@@ -3,177 +3,125 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from pipeline import results
-from pipeline.engine import Engine
-from pipeline.errors import BadConfiguration, TaskFailed
+from pipeline import previous, results
+from pipeline.answering import WORDINGS, answer_all
+from pipeline.calibrations import fits_for
+from pipeline.fingerprints import fingerprints
+from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
-from pipeline.models import Model
-from pipeline.order import ORDERS, Order
-from pipeline.records import Outcome
-from pipeline.restaurants import Groups, group, sample_rates, tokenise
-from pipeline.reviews import Dump, Selection, read
-from pipeline.rows import tables_of
-from pipeline.run import Loop, Observer, Task
-from pipeline.tasks.calibration import Fit, anchors
-from pipeline.tasks.prompts import does_not_read
-from pipeline.tasks.sentiment import SentimentTask, calibrate
-from pipeline.tasks.strengths import StrengthsTask
-from pipeline.tasks.summary import SummaryTask
-from pipeline.tokens import Tokens
+from pipeline.order import Order
+from pipeline.reviews import read
+from pipeline.runtime import Machine, Runtime
+from pipeline.store import Store
+from pipeline.tasks.calibration import Fit
 
-TASKS = ("sentiment", "summary", "strengths")
-CHUNK_TOKENS = 2048
-"""Tokens of reviews in one chunk, where the model's context allows that many."""
-LEAST_CHUNK_TOKENS = 512
-"""Two partial summaries have to fit one prompt, else merging would never end."""
-
-
-class Progress(Observer, Protocol):
-    """What the run tells while it works."""
-
-    def stage(self, what: str) -> None: ...
-    def planned(self, restaurants: int, prompt_tokens: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be done. `update` keeps the committed rows of all restaurants that are not selected."""
-
-    inputs: Sequence[str]
-    output: Path
-    columns: Mapping[str, str] = field(default_factory=dict)
-    selection: Selection = field(default_factory=Selection)
-    tasks: Sequence[str] = TASKS
-    chunk_tokens: int = CHUNK_TOKENS
-    update: bool = False
+SCRATCH_STORE = ".store-of-this-run"
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a run left behind."""
+    """What a run left behind. `nothing_new`: the results were up to date, and nothing was written."""
 
     manifest_path: Path
     manifest: Mapping[str, Any]
     seconds: Mapping[str, float]
+    nothing_new: bool = False
 
 
-class Machine(Protocol):
-    """How a run gets a model and an engine; asked only when there is something to ask."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
-    def model(self) -> Model: ...
-    def engine(self, model: Model) -> Engine: ...
-
-
-def analyze(job: Job, order: Order, machine: Machine, progress: Progress, check: Callable[[], None] = lambda: None) -> Committed:
-    """Reads the dump, asks the model, commits. Raises the errors of `pipeline.errors`; then nothing that readers see has changed.
-
-    `check` is called between two steps of the engine and may raise to stop the run.
-    """
-    results.check_writable(job.output)
+def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None) -> Committed:
+    """Reads the dump, asks the model what is not known yet, commits. Raises the errors of `pipeline.errors`; then nothing that readers see
+    has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise to end the run."""
+    stop = stop or Stop()
+    seconds: dict[str, float] = {}
     with results.lock(job.output):
-        previous = _previous(job)
-        clock = _Clock()
-        with clock.measure("read"):
+        before = previous.find(job.output, job.selection, job.update, progress.stage)
+        with _measure(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             dump = read(job.inputs, job.columns, job.selection)
-        facts: dict[str, Any] = {}
-        if dump.reviews.is_empty():
-            outcomes: Iterable[Outcome] = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
-            tables = tables_of(outcomes, dump.rejects, job.tasks)
-        else:
-            with clock.measure("load"):
-                progress.stage("loading the model")
-                model = machine.model()
-                tokens = Tokens(model.folder)
-                engine = machine.engine(model)
-            with clock.measure("generate"):
-                fits = fit_sentiment(dump, tokens, engine, progress, check)
-                tasks = _tasks(job.tasks, tokens, fits)
-                groups, budget = _grouped(dump, tokens, tasks, job, engine.max_model_len)
-                progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
-                restaurants = tokenise(groups.hand_out(order.admission), tokens, budget)
-                tables = tables_of(Loop(tasks, order, engine, progress).run(restaurants, check), dump.rejects, job.tasks)
-            facts = {"model": model.name, "revision": model.revision, "settings": {**machine.settings, "chunk_tokens": budget}}
-            facts |= {"wording": {task.name: digest(task.wording) for task in tasks}}
-            facts |= {"calibration": {name: asdict(one) for name, one in fits.items()}}
-        check()
-        with clock.measure("write"):
+        with _measure(seconds, "load"):
+            runtime = Runtime(machine)
+        with _measure(seconds, "generate"), _store(job, runtime, progress) as store:
+            fits = fits_for(dump.reviews["language"].unique(), runtime, store, progress, stop, job.recalibrate)
+            marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
+            unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
+            tables = answer_all(dump.without(unchanged), job, order, fits, marks, runtime, store, progress, stop)
+            answers = store.counts
+        seconds["load"] += runtime.engine.loaded_s
+        seconds["generate"] -= runtime.engine.loaded_s
+        tables = replace(tables, rejects=dump.rejects)
+        if before:
+            tables = tables.carry_over(before.results, unchanged)
+            tables = tables.keep_others(before.results) if job.update and before.here else tables
+            if unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
+                loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
+                progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
+                return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
+        stop()
+        with _measure(seconds, "write"):
             progress.stage("writing")
-            if previous is not None:
-                tables = tables.carry_over(previous.results)
-            selection = previous.manifest.get("selection") if previous else plain(asdict(job.selection))
-            described = {"selection": selection, "updated": plain(asdict(job.selection)) if previous else None, "order": order.name}
-            described |= {"columns": dict(job.columns), "tasks": [name for name in TASKS if name in job.tasks], **facts}
             run_id = results.new_run_id()
-            path = results.commit(job.output, run_id, tables, describe(run_id, dump.files, tables, described, clock.seconds))
-        return Committed(path, json.loads(path.read_text()), dict(clock.seconds))
+            described = _described(job, order, runtime, fits, before) | {"store": answers}
+            results.write(job.output, run_id, tables, describe(run_id, dump.files, tables, set(marks), described, seconds))
+            with stop.held():
+                path = results.publish(job.output, run_id)
+        return Committed(path, json.loads(path.read_text()), seconds)
 
 
-def fit_sentiment(dump: Dump, tokens: Tokens, engine: Engine, progress: Progress, check: Callable[[], None]) -> dict[str, Fit]:
-    """Asks the anchors before anything of the dump is asked: fits the boundary, and finds out which languages the model reads."""
-    progress.stage("calibrating on the anchor reviews")
-    try:
-        fits: dict[str, Fit] = Loop([], ORDERS["fifo"], engine).finish(calibrate(tokens, anchors(dump.reviews["language"].unique())), check)
-    except TaskFailed as error:
-        raise BadConfiguration(f"{error}; choose another --model") from None
-    for language, one in fits.items():
-        if not one.readable:
-            progress.stage(f"warning: {does_not_read([language])} (area under the curve on its anchor reviews: {one.auc:.2f})")
-    return fits
+def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
+    """Digest of what a row depends on beside its restaurant's rows of the dump."""
+    form = [version("review-digest"), {name: str(dtype) for name, dtype in results.RESTAURANTS.items()}]
+    wording = [(name, WORDINGS[name]) for name in job.tasks]
+    return digest([form, runtime.identity, job.chunk_tokens, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
-def _previous(job: Job) -> results.Previous | None:
-    """The committed run whose other rows are kept, read before anything is computed. A narrow run must not replace a wider one unasked."""
-    before = results.committed(job.output)
-    if before is None or job.update:
-        return results.read_back(before) if before else None
-    if not job.selection.whole and before[1].get("selection") != plain(asdict(job.selection)):
-        raise BadConfiguration(
-            f"{job.output}: holds results of another selection, which this narrower run would replace; "
-            "add --update to keep its other restaurants, or choose another --output"
-        )
-    return None
-
-
-def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
-    readable = {language for language, one in fits.items() if one.readable}
-    makers: dict[str, Callable[[], Task]] = {
-        "sentiment": lambda: SentimentTask(tokens, fits),
-        "summary": lambda: SummaryTask(tokens, readable),
-        "strengths": lambda: StrengthsTask(tokens, readable),
+def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous | None) -> dict[str, Any]:
+    """What the manifest says of the run: its selection, its settings, its model."""
+    chosen = plain(asdict(job.selection))
+    kept = before.manifest.get("selection") if before and before.here and job.update else chosen
+    return {
+        "selection": kept,
+        "updated": chosen if job.update else None,
+        "columns": dict(job.columns),
+        "tasks": list(job.tasks),
+        "order": order.name,
+        "model": runtime.model.name,
+        "revision": runtime.model.revision,
+        "identity": runtime.identity,
+        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens},
+        "wording": {name: digest(WORDINGS[name]) for name in job.tasks},
+        "calibration": {name: asdict(one) for name, one in fits.items()},
     }
-    return [makers[name]() for name in TASKS if name in names]
 
 
-def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_model_len: int) -> tuple[Groups, int]:
-    overhead = max(task.overhead for task in tasks)
-    budget = min(job.chunk_tokens, max_model_len - overhead)
-    if budget < LEAST_CHUNK_TOKENS:
-        raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
-    per_review = sum(task.overhead for task in tasks if task.name == "sentiment")
-    per_restaurant = sum(task.overhead for task in tasks) - per_review
-    return group(dump, sample_rates(dump.reviews, tokens), per_review, per_restaurant), budget
+@contextmanager
+def _store(job: Job, runtime: Runtime, progress: Progress) -> Iterator[Store]:
+    """The store of the job; without one a folder that lasts as long as the run, so that equal questions are still asked once."""
+    if job.store is not None:
+        with Store(job.store, runtime.identity, progress.stage, fresh=job.force) as store:
+            yield store
+        return
+    scratch = job.output / SCRATCH_STORE
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that died
+    try:
+        with Store(scratch, runtime.identity, progress.stage) as store:
+            yield store
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _Clock:
-    """Seconds per stage of the run."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = dict.fromkeys(("read", "load", "generate", "write"), 0.0)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = round(time.monotonic() - began, 3)
+@contextmanager
+def _measure(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[stage] = round(time.monotonic() - began, 3)

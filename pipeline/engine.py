@@ -7,6 +7,7 @@ lists of 64, 90 s with one `generate` per restaurant).
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,10 @@ class Engine(Protocol):
         """Computes a little, returns what finished. Raises EngineDied."""
         ...
 
+    def abort(self) -> None:
+        """Gives up all that is unfinished."""
+        ...
+
 
 def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Arguments of `vllm.LLM` for a device, overridden one by one.
@@ -69,6 +74,24 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
     return {**common, **(cpu if device == "cpu" else gpu), **(overrides or {})}
 
 
+def window(options: Mapping[str, Any], feed: Feed) -> int:
+    """Requests that an engine holds at once: what one step can finish and as many again to take their places, since one-token requests
+    all finish in their first step. `LLM.generate` takes everything."""
+    return 2 * int(options["max_num_seqs"]) if feed == "continuous" else 1 << 62
+
+
+SPEED_ONLY = frozenset(
+    """enable_prefix_caching scheduling_policy disable_log_stats block_size enforce_eager kv_cache_memory_bytes gpu_memory_utilization
+    max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size compilation_config seed""".split()  # noqa: SIM905
+)
+"""Settings that decide how soon an answer comes, not what it says (answers are greedy; rounding by batch shape aside)."""
+
+
+def answer_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings on which answers depend. One that nobody has thought of counts as one of them: asking again is the safer mistake."""
+    return {name: value for name, value in options.items() if name not in SPEED_ONLY}
+
+
 class VllmEngine:
     """An in-process `vllm.LLM`, fed continuously or, for comparison, with one `LLM.generate` over a list."""
 
@@ -93,15 +116,14 @@ class VllmEngine:
         self._sampling_params, self._structured = SamplingParams, StructuredOutputsParams
         self._params: dict[Sampling, Any] = {}
         self._feed = feed
-        self._keys: dict[str, str] = {}
+        self._inside: dict[str, tuple[str, str]] = {}
         self._list: list[tuple[Request, int]] = []
         self.max_model_len: int = self._llm.model_config.max_model_len
-        # What one step can finish, and as many again to take their places: one-token requests all finish in their first step.
-        self.window: int = 2 * int(options["max_num_seqs"]) if feed == "continuous" else 1 << 62
+        self.window = window(options, feed)
 
     @property
     def unfinished(self) -> int:
-        return len(self._keys) + len(self._list)
+        return len(self._inside) + len(self._list)
 
     def submit(self, request: Request, rank: int) -> Answer | None:
         if self._feed == "generate":
@@ -113,7 +135,7 @@ class VllmEngine:
             return Answer(request.key, prompt_tokens=len(request.prompt), error=f"refused by the engine: {error}")
         except Exception as error:
             raise self._died(error) from error
-        self._keys[internal.partition("-")[0]] = request.key  # outputs carry the part before the dash
+        self._inside[internal.partition("-")[0]] = internal, request.key  # outputs carry the part before the dash
         return None
 
     def step(self) -> Sequence[Answer]:
@@ -123,7 +145,13 @@ class VllmEngine:
             outputs = self._llm.llm_engine.step()
         except Exception as error:
             raise self._died(error) from error
-        return [self._answer(self._keys.pop(output.request_id), output) for output in outputs if output.finished]
+        return [self._answer(self._inside.pop(output.request_id)[1], output) for output in outputs if output.finished]
+
+    def abort(self) -> None:
+        internal = [internal for internal, _ in self._inside.values()]
+        with contextlib.suppress(Exception):  # the run is over; an engine that died of the same signal cannot be asked
+            self._llm.llm_engine.abort_request(internal, internal=True)
+        self._inside, self._list = {}, []
 
     def _generate(self) -> Sequence[Answer]:
         asked, self._list = self._list, []

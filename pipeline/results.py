@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 from polars.exceptions import PolarsError
 
+from pipeline import durable
 from pipeline.errors import BadConfiguration, TryAgain
 
 _IDS = pl.List(pl.String())
@@ -85,7 +88,8 @@ REQUESTS: dict[str, pl.DataType] = {
 RUN_COLUMNS = ("prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
-MANIFEST, CURRENT = "manifest.json", "current.json"
+MANIFEST, CURRENT, RUNS, LOCK, HOLDER = "manifest.json", "current.json", "runs", ".lock", ".holder.json"
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,46 +101,59 @@ class Results:
     rejects: pl.DataFrame
     requests: pl.DataFrame
 
-    def carry_over(self, previous: Results) -> Results:
-        """These results and the rows of all other restaurants of `previous`; its requests stay that run's own story."""
+    def carry_over(self, previous: Results, unchanged: Collection[str]) -> Results:
+        """These results and the rows that `previous` has for the unchanged restaurants, at no cost of this run."""
+        return self._with(previous, pl.col("restaurant_id").is_in(sorted(unchanged)))
+
+    def keep_others(self, previous: Results) -> Results:
+        """These results and all that `previous` has for restaurants that are not in them; its requests stay that run's own story."""
         others = pl.col("restaurant_id").is_in(self.restaurants["restaurant_id"].implode()).fill_null(False).not_()
-        kept = previous.restaurants.filter(others).with_columns(reused=pl.lit(True))
         rejects = pl.concat([self.rejects, previous.rejects.filter(others)], how="diagonal_relaxed")
-        return Results(
-            pl.concat([self.restaurants, kept]).sort("restaurant_id"),
-            pl.concat([self.reviews, previous.reviews.filter(others)]).sort("restaurant_id", "review_id"),
-            # Rows without a restaurant belong to none that was replaced: the same row of the same file counts once.
-            rejects.unique(["source_file", "source_row"], keep="first", maintain_order=True),
-            self.requests,
+        # Rows without a restaurant belong to none that was replaced: the same row of the same file counts once.
+        return replace(
+            self._with(previous, others), rejects=rejects.unique(["source_file", "source_row"], keep="first", maintain_order=True)
         )
 
-
-@dataclass(frozen=True, slots=True)
-class Previous:
-    """The run that readers see so far."""
-
-    results: Results
-    manifest: Mapping[str, Any]
-
-
-def read_back(run: tuple[Path, Mapping[str, Any]]) -> Previous:
-    """The tables of a committed run. Raises BadConfiguration where they are damaged."""
-    folder, manifest = run
-    try:
-        tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("restaurants", "reviews", "rejects", "requests")]
-    except (OSError, PolarsError) as error:
-        raise BadConfiguration(f"{folder}: its tables cannot be read ({error}); run without --update or choose another --output") from None
-    return Previous(Results(*tables), manifest)
+    def _with(self, previous: Results, rows: pl.Expr) -> Results:
+        free = [pl.lit(0, RESTAURANTS[name]).alias(name) for name in ("prompt_tokens", "cached_tokens", "output_tokens")]
+        none = [pl.lit(None, RESTAURANTS[name]).alias(name) for name in ("finished_s", "compared_s")]
+        kept = previous.restaurants.filter(rows).with_columns(*free, *none, reused=pl.lit(True))
+        return replace(
+            self,
+            restaurants=pl.concat([self.restaurants, kept]).sort("restaurant_id"),
+            reviews=pl.concat([self.reviews, previous.reviews.filter(rows)]).sort("restaurant_id", "review_id"),
+        )
 
 
 @contextmanager
 def lock(output: Path) -> Iterator[None]:
-    """One run per output at a time; the lock ends with its process. Raises TryAgain where another run holds it."""
+    """One run per output at a time; the lock ends with its process, however that ends. Leftovers of runs that died are removed.
+
+    Raises TryAgain where another run holds it, and names that run; BadConfiguration where nothing can be written there.
+    """
+    held = FileLock(output / LOCK, timeout=0)
     try:
-        with FileLock(output / ".lock", timeout=0):
-            yield
+        (output / RUNS).mkdir(parents=True, exist_ok=True)
+        held.acquire()
+        about = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        durable.write_json(output / HOLDER, about)
     except Timeout:
-        raise TryAgain(f"{output}: another run is writing there; wait for it or choose another --output") from None
+        raise TryAgain(f"{output}: held by {_holder(output)}; wait for it or choose another --output") from None
+    except OSError as error:
+        held.release()
+        raise BadConfiguration(f"{output}: results cannot be written there ({error.strerror}); choose another --output") from None
+    try:
+        _clean(output)
+        yield
+    finally:
+        held.release()
+
+
+def _holder(output: Path) -> str:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        who = json.loads((output / HOLDER).read_text())
+        return f"another run (process {who['pid']} on {who['host']}, since {who['since']})"
+    return "another run"
 
 
 def committed(output: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -151,50 +168,67 @@ def committed(output: Path) -> tuple[Path, dict[str, Any]] | None:
         raise BadConfiguration(f"{pointer}: does not lead to a complete run ({error}); mend it or choose another --output") from None
 
 
+def _clean(output: Path) -> None:
+    """Removes what runs that died have left, and runs before the previous one. Call it under the lock."""
+    try:
+        known = json.loads((output / CURRENT).read_text())
+        keep = {Path(known[name]).name for name in ("run", "previous") if known.get(name)}
+    except FileNotFoundError:
+        keep = set()
+    except (OSError, ValueError, TypeError, AttributeError):  # a person has to look at it first
+        return
+    for folder in (output / RUNS).iterdir():
+        if folder.name not in keep and _RUN_ID.fullmatch(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def new_run_id() -> str:
     """Sorts by time, unique without asking anybody."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def check_writable(output: Path) -> None:
-    """Fails before the model is loaded, not after the night's work. Raises BadConfiguration."""
-    try:
-        (output / "runs").mkdir(parents=True, exist_ok=True)
-        probe = output / f".probe-{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise BadConfiguration(f"{output}: results cannot be written there ({error.strerror}); choose another --output") from None
+def write(output: Path, run_id: str, results: Results, manifest: Mapping[str, Any]) -> Path:
+    """Writes the run's folder, its manifest last. Returns the folder; nobody sees it before it is published.
 
-
-def commit(output: Path, run_id: str, results: Results, manifest: Mapping[str, Any]) -> Path:
-    """Writes the run's folder, its manifest last, then points `current.json` and the symlink `current` at it. Returns the manifest's path.
-
-    A reader sees the run before or this one, complete. Raises TryAgain where the disk is full or the output went away; then nothing that
-    readers see has changed, and what was written of the run is gone again.
+    Raises TryAgain where the disk is full or the output went away; then what was written of the run is gone again.
     """
-    folder = output / "runs" / run_id
+    folder = output / RUNS / run_id
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir()
         for field in fields(results):
             _write_table(folder / f"{field.name}.parquet", getattr(results, field.name))
-        _write(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False, default=str) + "\n")
-        _sync_folder(folder)
-        _sync_folder(folder.parent)
-        _write(output / CURRENT, json.dumps({"run": f"runs/{run_id}"}) + "\n")
+        durable.write_json(folder / MANIFEST, manifest)
+        durable.sync_folder(folder)
+        durable.sync_folder(folder.parent)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, (OSError, PolarsError)):
-            raise TryAgain(f"{folder}: results could not be written ({_first_line(error)}); make room and run again") from None
+            raise TryAgain(f"{folder}: results could not be written ({durable.first_line(error)}); make room and run again") from None
         raise
-    _point(output / "current", f"runs/{run_id}")
-    _sync_folder(output)
-    return folder / MANIFEST
+    return folder
+
+
+def publish(output: Path, run_id: str) -> Path:
+    """The commit: `current.json` and then the symlink `current` point to the run. Returns its manifest's path.
+
+    A reader sees the run before or this one, complete; the run before stays until the next commit. Raises TryAgain where the pointer
+    cannot be written; then readers still see the run before.
+    """
+    pointer = output / CURRENT
+    try:
+        before = json.loads(pointer.read_text())["run"] if pointer.exists() else None
+        durable.write_json(pointer, {"run": f"{RUNS}/{run_id}", "previous": before}, scratch=f".{CURRENT}")
+    except OSError as error:
+        raise TryAgain(f"{pointer}: could not be written ({durable.first_line(error)}); make room and run again") from None
+    _point(output / "current", f"{RUNS}/{run_id}")
+    durable.sync_folder(output)
+    _clean(output)
+    return output / RUNS / run_id / MANIFEST
 
 
 def _write_table(path: Path, frame: pl.DataFrame) -> None:
     frame.write_parquet(path, compression="zstd")
-    _sync(path)
+    durable.sync(path)
     written = pl.scan_parquet(path).select(pl.len()).collect().item()
     if written != frame.height:
         raise TryAgain(f"{path}: {written} rows of {frame.height} could be read back; check the disk and run again")
@@ -207,36 +241,12 @@ def frame_of(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, pl.DataType
     )
 
 
-def _write(path: Path, text: str) -> None:
-    """Beside the target, then renamed over it."""
-    scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    scratch.write_text(text, encoding="utf-8")
-    _sync(scratch)
-    scratch.replace(path)
-
-
 def _point(link: Path, target: str) -> None:
     """A convenience for people; where the file system has no symlinks, `current.json` alone counts."""
-    scratch = link.with_name(f".current-{secrets.token_hex(4)}")
+    scratch = link.with_name(".current")
     try:
+        scratch.unlink(missing_ok=True)  # of a run that died here
         scratch.symlink_to(target)
         scratch.replace(link)
     except OSError:
         scratch.unlink(missing_ok=True)
-
-
-def _sync_folder(path: Path) -> None:
-    with suppress(OSError):  # some network file systems cannot; the rename itself is done
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
@@ -43,6 +43,15 @@ class Dump:
     reviews: pl.DataFrame
     rejects: pl.DataFrame
     files: list[InputFile] = field(default_factory=list)
+
+    def without(self, restaurants: Collection[str]) -> Dump:
+        """What concerns other restaurants, or none."""
+        these = pl.DataFrame({"restaurant_id": pl.Series(sorted(restaurants), dtype=pl.String)})
+        return replace(
+            self,
+            reviews=self.reviews.join(these, on="restaurant_id", how="anti"),
+            rejects=self.rejects.join(these, on="restaurant_id", how="anti"),
+        )
 
 
 def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, selection: Selection | None = None) -> Dump:

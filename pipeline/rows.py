@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,13 +14,16 @@ from pipeline.records import Asked, Outcome, Review, Sentiment, Strengths, Summa
 Row = dict[str, Any]
 
 
-def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequence[str]) -> results.Results:
-    """The four tables. An outcome becomes its rows as it comes and is dropped with its texts and prompts."""
+def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequence[str], fingerprints: Mapping[str, str]) -> results.Results:
+    """The four tables. An outcome becomes its rows as it comes and is dropped with its texts and prompts.
+
+    A row in which something failed that may succeed another time gets no fingerprint, so that the next run looks at it again."""
     restaurants: list[Row] = []
     reviews: list[Row] = []
     requests: list[Row] = []
     for outcome in outcomes:
-        restaurants.append(restaurant_row(outcome, tasks))
+        fingerprint = None if outcome.again else fingerprints[outcome.restaurant.restaurant_id]
+        restaurants.append({**restaurant_row(outcome, tasks), "fingerprint": fingerprint})
         reviews += review_rows(outcome, tasks)
         requests += [request_row(asked) for asked in outcome.asked]
     return results.Results(

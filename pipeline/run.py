@@ -1,41 +1,35 @@
-"""The loop: drives plans, order and engine. Read this first.
+"""The loop: drives plans, store, order and engine. Read this first.
 
-    restaurants ─▶ plans ─▶ requests ─▶ ready (a heap by order) ─▶ engine ─▶ answers ─▶ plans go on ─▶ outcomes
+    restaurants ─▶ plans ─▶ requests ─▶ store ─▶ ready (a heap by order) ─▶ engine ─▶ answers ─▶ plans go on ─▶ outcomes
+                                          └──────────── answers already paid for ────────▲
 
 A plan is a generator: it yields requests and is resumed with their answers. Thousands of them are open at once, without threads or async.
 The loop keeps a bounded window of requests inside the engine, so that its batch stays full, and yields each restaurant when its last
-answer is in. Answers find their plans by the request's key; equal questions that are under way at the same time are asked once.
+answer is in. Answers find their plans by the request's key; equal questions are asked once. Resuming after a crash is nothing special:
+plans are replayed, and the store answers what it knows.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
 from pipeline.engine import Engine
 from pipeline.errors import TaskFailed
+from pipeline.limits import Limits
 from pipeline.order import Key, Order, prefill_cost
-from pipeline.records import Answer, Asked, Outcome, Plan, Request, Restaurant, TaskName
+from pipeline.records import Answer, Asked, Outcome, Plan, Request, Restaurant
 from pipeline.restaurants import Tokenised
+from pipeline.store import Answers, Forgetful
+from pipeline.suspects import GIVEN_UP, MOST_DEATHS
+from pipeline.work import Task, Work
 
 CUT_OFF = "prompt and answer need {need} tokens, the engine takes {most}"
-
-
-class Task(Protocol):
-    """What the loop and the run need of a task: `wording` is everything that changes its answers; `overhead` the tokens of prompt and
-    answer beside the reviews, at most."""
-
-    name: TaskName
-    wording: str
-    overhead: int
-
-    def plan(self, restaurant: Tokenised) -> Plan:
-        """Requests out, answers in, result returned; TaskFailed where there is none."""
-        ...
 
 
 class Observer(Protocol):
@@ -51,131 +45,165 @@ NOBODY = Tokenised(Restaurant("", ()), (), (), {}, 0)
 
 
 @dataclass
-class _Work:
-    """One restaurant under way."""
-
-    restaurant: Tokenised
-    plans: dict[str, Plan] = field(default_factory=dict)
-    missing: dict[str, set[str]] = field(default_factory=dict)
-    answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
-    results: dict[str, Any] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
-    cost: int = 0
-    numbers: Iterator[int] = field(default_factory=count)
-
-
-@dataclass
 class _Question:
-    """One key inside the engine or ready for it, and all who wait for its answer."""
+    """One key that is looked up, ready, or inside the engine (then it has a position), and all who wait for its answer."""
 
     request: Request
-    waiting: list[tuple[_Work, str, Request]]
+    waiting: list[tuple[Work, str, Request]]
     position: int | None = None
 
 
 class Loop:
     """One pass over restaurants with one engine."""
 
-    def __init__(self, tasks: Sequence[Task], order: Order, engine: Engine, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        order: Order,
+        engine: Engine,
+        observer: Observer | None = None,
+        store: Answers | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._tasks = tasks
         self._order = order
         self._engine = engine
         self._observer = observer
+        self._store = store or Forgetful()
+        self._limits = limits or Limits()
+        self._new: list[str] = []
         self._ready: list[tuple[Key, int, str]] = []
+        self._alone: deque[str] = deque()
         self._questions: dict[str, _Question] = {}
+        self._open: dict[str, Work] = {}
         self._ties, self._positions = count(), count()
         self._done: list[Outcome] = []
         self._began: float | None = None
+        self._fed = 0
+        self.ended: str | None = None
+        """Why nothing more is fed, None while the run goes on."""
+
+    @property
+    def inside(self) -> list[Request]:
+        """Requests that the engine has not answered."""
+        return [question.request for question in self._questions.values() if question.position is not None]
 
     def run(self, restaurants: Iterator[Tokenised], check: Callable[[], None] = lambda: None) -> Iterator[Outcome]:
-        """Yields an outcome per restaurant, in the order in which they are completed.
+        """Yields an outcome per restaurant, in the order in which they are completed; when a limit is reached, those begun as pending.
 
-        `check` is called between two steps of the engine and may raise to stop the run. Raises EngineDied.
+        `check` is called between two steps of the engine and may raise to stop the run. Raises EngineDied, TryAgain.
         """
         lookahead = float("inf") if self._order.whole else 2 * self._engine.window
         more = True
         while more or self._questions:
             check()
-            while more and len(self._ready) < lookahead:
-                restaurant = next(restaurants, None)
-                more = restaurant is not None
-                check()
-                if restaurant is not None:
-                    self._admit(restaurant)
-                    yield from self._finished()
-            while self._ready and self._engine.unfinished < self._engine.window:
-                self._submit()
+            self.ended = self.ended or self._limits.reached(self._fed)
+            if more and not self.ended and len(self._ready) < lookahead:
+                more = self._admit_some(restaurants, check)
+                yield from self._finished()
+                continue
+            self._feed()
+            if not self._engine.unfinished and self.ended:
+                break
             if self._engine.unfinished:
                 for answer in self._engine.step():
                     self._deliver(answer)
+            self._settle()
             yield from self._finished()
-
-    def _finished(self) -> Iterator[Outcome]:
-        done, self._done = self._done, []
-        yield from done
+        for work in list(self._open.values()):
+            self._close(work)
+        yield from self._finished()
 
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
-        work = _Work(NOBODY, plans={"": plan})
-        requests = self._advance(work, "", None)
-        if requests is not None:
-            self._ask(work, "", requests)
+        work = self._open[""] = Work(NOBODY, {"": plan})
+        self._ask(work, "", work.advance("", None))
+        self._settle()
         for _ in self.run(iter(()), check):
             pass
         if work.errors:
             raise TaskFailed(work.errors[""])
         return work.results[""]
 
-    def _admit(self, restaurant: Tokenised) -> None:
-        """Opens the restaurant's plans. Its cost is known once all of them have asked their first requests."""
-        work = _Work(restaurant)
-        first: list[tuple[str, Sequence[Request]]] = []
-        for task in self._tasks if restaurant.chunks else ():
-            work.plans[task.name] = task.plan(restaurant)
-            requests = self._advance(work, task.name, None)
-            if requests is not None:
-                first.append((task.name, requests))
-        work.cost = prefill_cost(request for _, requests in first for request in requests)
-        if self._observer:
-            self._observer.admitted(restaurant.restaurant)
-        for name, requests in first:
-            self._ask(work, name, requests)
-        self._close(work)
+    def _finished(self) -> Iterator[Outcome]:
+        done, self._done = self._done, []
+        yield from done
 
-    def _advance(self, work: _Work, name: str, answers: Mapping[str, Answer] | None) -> Sequence[Request] | None:
-        """Resumes one plan; its next requests, or None when it has ended. A plan that asks for nothing goes on at once."""
-        try:
-            requests = next(work.plans[name]) if answers is None else work.plans[name].send(answers)
-            while not requests:
-                requests = work.plans[name].send({})
-        except StopIteration as end:
-            work.results[name] = end.value
-        except TaskFailed as reason:
-            work.errors[name] = str(reason)
-        except Exception as error:  # a fault in one plan costs that task of that restaurant, not the night
-            work.errors[name] = f"unexpected {type(error).__name__}: {error}"
-        else:
-            return list({request.key: request for request in requests}.values())
-        del work.plans[name]
-        return None
+    def _admit_some(self, restaurants: Iterator[Tokenised], check: Callable[[], None]) -> bool:
+        """Opens restaurants until there are enough questions for one lookup in the store; False when no restaurant is left."""
+        for restaurant in restaurants:
+            check()
+            if self._observer:
+                self._observer.admitted(restaurant.restaurant)
+            work = self._open[restaurant.restaurant.restaurant_id] = Work(restaurant)
+            for name, requests in list(work.open(self._tasks if restaurant.chunks else ())):
+                self._ask(work, name, requests)
+            self._close_if_done(work)
+            if len(self._new) >= 2 * self._engine.window:
+                self._settle()
+                return True
+        self._settle()
+        return False
 
-    def _ask(self, work: _Work, name: str, requests: Sequence[Request]) -> None:
-        work.missing[name] = {request.key for request in requests}
-        work.answers[name] = {}
-        restaurant = work.restaurant.restaurant
+    def _ask(self, work: Work, name: str, requests: Sequence[Request]) -> None:
         for request in requests:
             if question := self._questions.get(request.key):
                 question.waiting.append((work, name, request))
-                continue
-            if self._observer:
-                self._observer.asked(request)
-            self._questions[request.key] = _Question(request, [(work, name, request)])
-            key = self._order.key(request, restaurant, work.cost, next(work.numbers))
-            heapq.heappush(self._ready, (key, next(self._ties), request.key))
+            else:
+                self._questions[request.key] = _Question(request, [(work, name, request)])
+                self._new.append(request.key)
 
-    def _submit(self) -> None:
-        key, _, name = heapq.heappop(self._ready)
+    def _settle(self) -> None:
+        """Looks new questions up together: answered at once, or ready. A stored answer may lead to further questions."""
+        while self._new:
+            new, self._new = self._new, []
+            stored = list(self._store.find(new))
+            known = {answer.key for answer in stored}
+            unknown = [self._questions[key] for key in new if key not in known]
+            self._price(unknown)
+            for question in unknown:
+                self._make_ready(question)
+            for answer in stored:
+                self._deliver(answer, stored=True)
+
+    @staticmethod
+    def _price(unknown: Sequence[_Question]) -> None:
+        """A restaurant's cost is that of the first questions which really have to be asked."""
+        asked: dict[int, tuple[Work, list[Request]]] = {}
+        for question in unknown:
+            work = question.waiting[0][0]
+            if work.cost is None:
+                asked.setdefault(id(work), (work, []))[1].append(question.request)
+        for work, requests in asked.values():
+            work.cost = prefill_cost(requests)
+
+    def _make_ready(self, question: _Question) -> None:
+        request, work = question.request, question.waiting[0][0]
+        deaths = self._store.deaths(request.key)
+        if deaths >= MOST_DEATHS:
+            self._deliver(Answer(request.key, prompt_tokens=len(request.prompt), error=GIVEN_UP))
+            return
+        if self._observer:
+            self._observer.asked(request)
+        if deaths:
+            self._alone.append(request.key)
+            return
+        key = self._order.key(request, work.restaurant.restaurant, work.cost or 0, next(work.numbers))
+        heapq.heappush(self._ready, (key, next(self._ties), request.key))
+
+    def _feed(self) -> None:
+        """Fills the window in order; when nothing else is left, one request alone that an engine has died of."""
+        while self._ready and self._engine.unfinished < self._engine.window and self._may_feed(self._ready[0][2]):
+            key, _, name = heapq.heappop(self._ready)
+            self._submit(name, rank=int(key[0]))
+        if self._alone and not self._ready and not self._engine.unfinished and self._may_feed(self._alone[0]):
+            self._submit(self._alone.popleft(), rank=0)
+
+    def _may_feed(self, name: str) -> bool:
+        self.ended = self.ended or self._limits.reached(self._fed + len(self._questions[name].request.prompt))
+        return self.ended is None
+
+    def _submit(self, name: str, rank: int) -> None:
         question = self._questions[name]
         request = question.request
         need = len(request.prompt) + request.sampling.max_tokens
@@ -183,34 +211,32 @@ class Loop:
         if need > self._engine.max_model_len:
             self._deliver(Answer(name, prompt_tokens=len(request.prompt), error=CUT_OFF.format(need=need, most=self._engine.max_model_len)))
             return
+        self._fed += len(request.prompt)
         question.position = next(self._positions)
-        refused = self._engine.submit(request, rank=int(key[0]))
+        refused = self._engine.submit(request, rank)
         if refused is not None:
             self._deliver(refused)
 
-    def _deliver(self, answer: Answer) -> None:
+    def _deliver(self, answer: Answer, stored: bool = False) -> None:
         question = self._questions.pop(answer.key)
-        assert self._began is not None
-        now = time.monotonic() - self._began
-        if self._observer:
-            self._observer.answered(question.request, answer)
+        now = time.monotonic() - self._began if self._began else 0.0
+        if not stored:
+            self._store.add(question.request, answer)
+            if self._observer:
+                self._observer.answered(question.request, answer)
         for i, (work, name, request) in enumerate(question.waiting):
-            reused = i > 0  # paid for by the first who asked
+            reused = stored or i > 0  # else paid for by the first who asked
             work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
-            work.answers[name][answer.key] = answer
-            work.missing[name].discard(answer.key)
-            if not work.missing[name]:
-                requests = self._advance(work, name, work.answers.pop(name))
-                if requests is not None:
-                    self._ask(work, name, requests)
-                self._close(work)
+            self._ask(work, name, work.receive(name, answer))
+            self._close_if_done(work)
 
-    def _close(self, work: _Work) -> None:
-        if work.plans:
-            return
-        restaurant = work.restaurant
-        finished = max((asked.finished_s for asked in work.asked), default=0.0)
-        outcome = Outcome(restaurant.restaurant, work.results, work.errors, work.asked, restaurant.flags, finished)
+    def _close_if_done(self, work: Work) -> None:
+        if not work.plans:
+            self._close(work)
+
+    def _close(self, work: Work) -> None:
+        del self._open[work.restaurant.restaurant.restaurant_id]
+        outcome = work.outcome(self.ended)
         self._done.append(outcome)
         if self._observer:
             self._observer.finished(outcome)

@@ -57,6 +57,9 @@ class DeterministicEngine:
         done, self._inside = self._inside[: self._per_step], self._inside[self._per_step :]
         return [self._answer(request) for _, _, request in done]
 
+    def abort(self) -> None:
+        self._inside = []
+
     def _answer(self, request: Request) -> Answer:
         size = len(request.prompt)
         if self._fail(request):

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import results
-from pipeline.analysis import Job, analyze
+from pipeline.analysis import analyze
 from pipeline.errors import BadConfiguration, Stopped, TryAgain
+from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
 from pipeline.reviews import Selection
 from pipeline.tasks import sentiment, strengths
@@ -35,6 +36,8 @@ class FakeMachine:
         self._model, self._engine = model, engine
         self.engines = []
         self.settings = {"device": "none"}
+        self.answer_settings = {"dtype": "none"}
+        self.max_model_len, self.window = 4096, engine.get("window", 8)
 
     def model(self):
         return self._model
@@ -74,12 +77,12 @@ def readable():
 
 @pytest.fixture
 def run(tmp_path, model):
-    def run(made, seed=None, output="out", machine=None, order="restaurant", check=lambda: None, **job):
+    def run(made, seed=None, output="out", machine=None, order="restaurant", stop=None, **job):
         frame = pl.DataFrame(made, schema=SCHEMA, orient="row")
         path = tmp_path / "dump.parquet"
         (frame.sample(fraction=1, shuffle=True, seed=seed) if seed is not None else frame).write_parquet(path)
         machine = machine or FakeMachine(model)
-        done = analyze(Job([str(path)], tmp_path / output, **job), ORDERS[order], machine, Silent(), check)
+        done = analyze(Job([str(path)], tmp_path / output, **job), ORDERS[order], machine, Silent(), stop)
         return done, {
             name: pl.read_parquet(done.manifest_path.parent / f"{name}.parquet")
             for name in ("restaurants", "reviews", "rejects", "requests")
@@ -228,12 +231,13 @@ def test_a_stopped_run_publishes_nothing(run, tmp_path):
     first, _ = run(rows([2]))
     calls = iter(range(100))
 
-    def check():
-        if next(calls) == 3:
-            raise Stopped(15)
+    class StopAtThird(Stop):
+        def __call__(self):
+            if next(calls) == 3:
+                raise Stopped(15)
 
     with pytest.raises(Stopped):
-        run(rows([5, 5]), check=check)
+        run(rows([5, 5]), stop=StopAtThird())
     assert results.committed(tmp_path / "out")[1]["run_id"] == first.manifest["run_id"]
 
 

@@ -1,16 +1,21 @@
 """The commit: complete or not at all, explicit schemas, rows carried over."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline import results
+from pipeline import durable, results
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.reviews import REJECT_SCHEMA
+
+RUN = {f"run-{i}": f"20261121T00000{i}Z-00000{i}" for i in range(1, 5)}
 
 
 def tables(*ids, status="ok"):
@@ -24,8 +29,14 @@ def tables(*ids, status="ok"):
     )
 
 
+def commit(output, run_id, made, manifest):
+    with results.lock(output):
+        results.write(output, RUN[run_id], made, manifest)
+        return results.publish(output, RUN[run_id])
+
+
 def test_a_first_commit_is_found_by_pointer_and_symlink(tmp_path):
-    manifest = results.commit(tmp_path, "run-1", tables("a"), {"n": 1})
+    manifest = commit(tmp_path, "run-1", tables("a"), {"n": 1})
     folder, found = results.committed(tmp_path)
     assert (folder, found) == (manifest.parent, {"n": 1})
     assert (tmp_path / "current").resolve() == folder.resolve()
@@ -35,25 +46,61 @@ def test_a_first_commit_is_found_by_pointer_and_symlink(tmp_path):
 
 
 def test_a_second_commit_replaces_the_pointer_and_keeps_the_run_before(tmp_path):
-    results.commit(tmp_path, "run-1", tables("a"), {"n": 1})
-    results.commit(tmp_path, "run-2", tables("b"), {"n": 2})
+    commit(tmp_path, "run-1", tables("a"), {"n": 1})
+    commit(tmp_path, "run-2", tables("b"), {"n": 2})
     assert results.committed(tmp_path)[1] == {"n": 2}
-    assert str((tmp_path / "current").readlink()) == "runs/run-2"
-    assert pl.read_parquet(tmp_path / "runs/run-1/restaurants.parquet")["restaurant_id"].to_list() == ["a"]
+    assert str((tmp_path / "current").readlink()) == f"runs/{RUN['run-2']}"
+    assert pl.read_parquet(tmp_path / "runs" / RUN["run-1"] / "restaurants.parquet")["restaurant_id"].to_list() == ["a"]
 
 
-@pytest.mark.parametrize("step", ["write_parquet", "_write", "_sync"])
-def test_a_commit_that_fails_at_any_step_leaves_readers_the_run_before(tmp_path, monkeypatch, step):
-    results.commit(tmp_path, "run-1", tables("a"), {"n": 1})
+@pytest.mark.parametrize(
+    ("owner", "step"), [(pl.DataFrame, "write_parquet"), (durable, "write_json"), (durable, "write"), (durable, "sync"), (Path, "mkdir")]
+)
+def test_a_commit_that_fails_at_any_step_leaves_readers_the_run_before(tmp_path, monkeypatch, owner, step):
+    commit(tmp_path, "run-1", tables("a"), {"n": 1})
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pl.DataFrame if step == "write_parquet" else results, step, full)
-    with pytest.raises(TryAgain, match="No space left"):
-        results.commit(tmp_path, "run-2", tables("b"), {"n": 2})
+    with results.lock(tmp_path):
+        monkeypatch.setattr(owner, step, full)
+        with pytest.raises(TryAgain, match="No space left"):
+            results.write(tmp_path, RUN["run-2"], tables("b"), {"n": 2})
     assert results.committed(tmp_path)[1] == {"n": 1}
-    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["run-1"]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [RUN["run-1"]]
+
+
+def test_a_pointer_that_cannot_be_written_leaves_readers_the_run_before(tmp_path, monkeypatch):
+    commit(tmp_path, "run-1", tables("a"), {"n": 1})
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with results.lock(tmp_path):
+        results.write(tmp_path, RUN["run-2"], tables("b"), {"n": 2})
+        monkeypatch.setattr(durable, "write_json", full)
+        with pytest.raises(TryAgain, match="No space left"):
+            results.publish(tmp_path, RUN["run-2"])
+    assert results.committed(tmp_path)[1] == {"n": 1}
+
+
+def test_an_output_that_is_removed_under_way_is_try_again_and_publishes_nothing(tmp_path):
+    output = tmp_path / "out"
+    with results.lock(output):
+        shutil.rmtree(output)
+        with pytest.raises(TryAgain, match="No such file"):
+            results.write(output, RUN["run-1"], tables("a"), {})
+    assert not (output / "current.json").exists()
+
+
+def test_leftovers_of_dead_runs_go_and_the_previous_run_stays(tmp_path):
+    for number in (1, 2, 3):
+        commit(tmp_path, f"run-{number}", tables("a"), {"n": number})
+    (tmp_path / "runs" / RUN["run-4"]).mkdir()  # of a run that died while it wrote
+    (tmp_path / "runs" / "of a person").mkdir()
+    with results.lock(tmp_path):
+        left = sorted(p.name for p in (tmp_path / "runs").iterdir())
+    assert left == [RUN["run-2"], RUN["run-3"], "of a person"]
 
 
 def test_a_disk_that_is_really_full_is_try_again_and_leaves_nothing(tmp_path):
@@ -61,13 +108,13 @@ def test_a_disk_that_is_really_full_is_try_again_and_leaves_nothing(tmp_path):
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from test_results import results, tables
+from test_results import commit, tables
 from pipeline.errors import TryAgain
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 big = tables(*(f"restaurant-{{i}}-{{hash(i * 7919)}}" for i in range(20000)))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 try:
-    results.commit(Path({str(tmp_path)!r}), "run-1", big, {{}})
+    commit(Path({str(tmp_path)!r}), "run-1", big, {{}})
 except TryAgain as error:
     print("again:", error)
 """
@@ -78,12 +125,16 @@ except TryAgain as error:
 
 def test_the_manifest_is_written_after_all_tables(tmp_path, monkeypatch):
     there = []
-    write = results._write
-    monkeypatch.setattr(
-        results, "_write", lambda path, text: (there.append(sorted(p.name for p in path.parent.iterdir())), write(path, text))
-    )
-    results.commit(tmp_path, "run-1", tables("a"), {})
-    assert {"rejects.parquet", "requests.parquet", "restaurants.parquet", "reviews.parquet"} <= set(there[0])
+    write = durable.write_json
+
+    def watched(path, *rest, **named):
+        there.append((path.name, sorted(p.name for p in path.parent.iterdir())))
+        write(path, *rest, **named)
+
+    with results.lock(tmp_path):
+        monkeypatch.setattr(durable, "write_json", watched)
+        results.write(tmp_path, RUN["run-1"], tables("a"), {})
+    assert there == [("manifest.json", ["rejects.parquet", "requests.parquet", "restaurants.parquet", "reviews.parquet"])]
 
 
 def test_empty_results_have_the_full_schema():
@@ -94,13 +145,12 @@ def test_empty_results_have_the_full_schema():
 
 
 def test_schemas_survive_the_file(tmp_path):
-    path = results.commit(tmp_path, "run-1", tables("a"), {}).parent
+    path = commit(tmp_path, "run-1", tables("a"), {}).parent
     assert dict(pl.read_parquet(path / "restaurants.parquet").schema) == results.RESTAURANTS
 
 
-def test_carrying_over_keeps_other_restaurants_and_replaces_ones_analysed_again(tmp_path):
-    before = results.commit(tmp_path, "run-1", tables("a", "b"), {}).parent
-    merged = tables("b", "c", status="partial").carry_over(results.read_back((before, {})).results)
+def test_keeping_others_leaves_their_rows_and_replaces_ones_analysed_again():
+    merged = tables("b", "c", status="partial").keep_others(tables("a", "b"))
     rows = merged.restaurants.select("restaurant_id", "status", "reused").rows()
     assert rows == [("a", "ok", True), ("b", "partial", False), ("c", "partial", False)]
     assert merged.reviews["review_id"].to_list() == ["a-1", "b-1", "c-1"]
@@ -108,10 +158,27 @@ def test_carrying_over_keeps_other_restaurants_and_replaces_ones_analysed_again(
     assert merged.requests["restaurant_id"].to_list() == ["b", "c"]
 
 
+def test_a_row_carried_over_costs_this_run_nothing():
+    before = tables("a", "b")
+    before = replace(before, restaurants=before.restaurants.with_columns(prompt_tokens=pl.lit(9, pl.Int64), finished_s=pl.lit(1.0)))
+    merged = tables("b").carry_over(before, {"a"})
+    assert merged.restaurants.select("restaurant_id", "prompt_tokens", "finished_s", "reused").row(0) == ("a", 0, None, True)
+
+
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_computed(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadConfiguration, match="choose another --output"):
-        results.check_writable(tmp_path / "file")
+    with pytest.raises(BadConfiguration, match="choose another --output"), results.lock(tmp_path / "file"):
+        pass
+
+
+def test_a_second_run_is_told_who_holds_the_output(tmp_path):
+    with results.lock(tmp_path), pytest.raises(TryAgain, match=f"process {os.getpid()} on "), results.lock(tmp_path):
+        pass
+
+
+def test_an_error_inside_a_run_is_not_taken_for_one_of_its_output(tmp_path):
+    with pytest.raises(FileNotFoundError), results.lock(tmp_path):
+        raise FileNotFoundError
 
 
 def test_a_damaged_pointer_is_named(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.errors import TaskFailed
+from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Review, Sentiment, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
@@ -54,7 +54,7 @@ class SentimentTask:
             if (it := fits[i]) is not None and it.readable
         }
         if not asked:
-            raise TaskFailed(does_not_read(review.language for review in reviews))
+            raise OutOfReach(does_not_read(review.language for review in reviews))
         answers: Mapping[str, Answer] = yield list(asked.values())
         if all(not answers[request.key].usable for request in asked.values()):
             raise TaskFailed(explain(next(iter(answers.values()))))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from pipeline.errors import TaskFailed
+from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Strength, Strengths, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.overlap import content_words, repetitive, same, supporting
@@ -64,7 +64,7 @@ class StrengthsTask:
         reviews = restaurant.restaurant.reviews
         language = main_language(reviews)
         if language not in self._readable:
-            raise TaskFailed(does_not_read([language]))
+            raise OutOfReach(does_not_read([language]))
         finds = [self._find(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
         answers: Mapping[str, Answer] = yield finds
         usable = [answers[request.key] for request in finds if answers[request.key].usable]

@@ -1,0 +1,102 @@
+"""From a dump to its tables: the tasks, the restaurants, and the loop between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pipeline.errors import BadConfiguration, EngineDied
+from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
+from pipeline.order import Order
+from pipeline.records import Outcome, Restaurant
+from pipeline.restaurants import Groups, Tokenised, group, sample_rates, tokenise
+from pipeline.results import Results
+from pipeline.reviews import Dump
+from pipeline.rows import tables_of
+from pipeline.run import Loop
+from pipeline.runtime import Runtime
+from pipeline.store import Store
+from pipeline.tasks.calibration import Fit
+from pipeline.tasks.sentiment import SentimentTask
+from pipeline.tasks.strengths import StrengthsTask
+from pipeline.tasks.summary import SummaryTask
+from pipeline.tokens import Tokens
+from pipeline.work import Task
+
+WORDINGS: dict[str, str] = {task.name: task.wording for task in (SentimentTask, SummaryTask, StrengthsTask)}
+SIGNAL_S = 1.0
+"""A signal to the whole process group reaches the engine's process and this one within that time."""
+
+
+def answer_all(
+    dump: Dump,
+    job: Job,
+    order: Order,
+    fits: Mapping[str, Fit],
+    fingerprints: Mapping[str, str],
+    runtime: Runtime,
+    store: Store,
+    progress: Progress,
+    stop: Stop,
+) -> Results:
+    """The tables of a dump's restaurants, a row for each. Where nothing has to be asked, no engine is loaded.
+
+    Raises EngineDied when the engine dies; what was inside is then suspect in the store.
+    """
+    if dump.reviews.is_empty():
+        outcomes = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
+        return tables_of(outcomes, dump.rejects, job.tasks, fingerprints)
+    tokens = runtime.tokens
+    tasks = _tasks(job.tasks, tokens, fits)
+    groups, budget = _grouped(dump, tokens, tasks, job.chunk_tokens, runtime.engine.max_model_len)
+    progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
+    loop = Loop(tasks, order, runtime.engine, progress, store, job.limits)
+    restaurants = tokenise(groups.hand_out(order.admission), tokens, budget)
+    try:
+        return tables_of(_outcomes(loop, restaurants, groups, job.tasks, stop), dump.rejects, job.tasks, fingerprints)
+    except EngineDied:
+        time.sleep(SIGNAL_S)
+        stop()  # an engine that died of a stop signal is no suspect's work
+        store.suspect(loop.inside)
+        raise
+    except BaseException:
+        runtime.engine.abort()
+        raise
+
+
+def _outcomes(
+    loop: Loop, restaurants: Iterator[Tokenised], groups: Groups, tasks: Sequence[str], check: Callable[[], None]
+) -> Iterator[Outcome]:
+    """Those of the loop, then, where it ended early, those of restaurants that it never began."""
+    begun = set()
+    for outcome in loop.run(restaurants, check):
+        begun.add(outcome.restaurant.restaurant_id)
+        yield outcome
+    if loop.ended:
+        for one in groups.hand_out(["arrival"]):
+            if one.restaurant_id not in begun:
+                yield _not_reached(one, tasks, loop.ended)
+
+
+def _not_reached(restaurant: Restaurant, tasks: Sequence[str], why: str) -> Outcome:
+    return Outcome(restaurant, {}, dict.fromkeys(tasks, f"not reached, {why}"), [], {}, 0.0, pending=True, again=True)
+
+
+def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
+    readable = {language for language, one in fits.items() if one.readable}
+    makers: dict[str, Callable[[], Task]] = {
+        "sentiment": lambda: SentimentTask(tokens, fits),
+        "summary": lambda: SummaryTask(tokens, readable),
+        "strengths": lambda: StrengthsTask(tokens, readable),
+    }
+    return [makers[name]() for name in TASKS if name in names]
+
+
+def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], chunk_tokens: int, max_model_len: int) -> tuple[Groups, int]:
+    overhead = max(task.overhead for task in tasks)
+    budget = min(chunk_tokens, max_model_len - overhead)
+    if budget < LEAST_CHUNK_TOKENS:
+        raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
+    per_review = sum(task.overhead for task in tasks if task.name == "sentiment")
+    per_restaurant = sum(task.overhead for task in tasks) - per_review
+    return group(dump, sample_rates(dump.reviews, tokens), per_review, per_restaurant), budget

@@ -1,0 +1,54 @@
+"""What a run is to do, and who it tells and asks while it does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.limits import Limits
+from pipeline.reviews import Selection
+from pipeline.run import Observer
+
+TASKS = ("sentiment", "summary", "strengths")
+CHUNK_TOKENS = 2048
+"""Tokens of reviews in one chunk, where the model's context allows that many."""
+LEAST_CHUNK_TOKENS = 512
+"""Two partial summaries have to fit one prompt, else merging would never end."""
+
+
+class Progress(Observer, Protocol):
+    """What the run tells while it works."""
+
+    def stage(self, what: str) -> None: ...
+    def planned(self, restaurants: int, prompt_tokens: int) -> None: ...
+
+
+class Stop:
+    """Nobody stops the run. A command puts in its place what raises between two steps, and not while something is `held`."""
+
+    def __call__(self) -> None: ...
+
+    def held(self) -> AbstractContextManager[None]:
+        """For what must not be torn apart."""
+        return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done. `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already
+    paid for; None keeps them for this run only. `force` asks everything anew, `recalibrate` fits the boundary of sentiment anew."""
+
+    inputs: Sequence[str]
+    output: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    selection: Selection = field(default_factory=Selection)
+    tasks: Sequence[str] = TASKS
+    chunk_tokens: int = CHUNK_TOKENS
+    update: bool = False
+    store: Path | None = None
+    force: bool = False
+    recalibrate: bool = False
+    limits: Limits = field(default_factory=Limits)

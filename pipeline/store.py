@@ -1,0 +1,252 @@
+"""Answers already paid for, by content: resume, reuse, dedupe.
+
+An answer's key is a digest of the engine's identity (model, revision, the settings that change answers) and of the request's own key
+(prompt ids, sampling, form). Good answers alone are kept. New ones are written every second as a small part (parts.py) by a thread, so that
+a process that is killed loses what finished since; small parts are merged now and then. Lookups go through an index in memory
+(key_index.py) to the parts that hold something, so a store in which nothing is found costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from filelock import FileLock, Timeout
+
+from pipeline import parts, upkeep, usage
+from pipeline.errors import BadConfiguration, JobError, TryAgain
+from pipeline.key_index import KeyIndex
+from pipeline.parts import Part
+from pipeline.records import Answer, Request
+from pipeline.suspects import Suspects
+from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS, SUSPECTS
+
+FLUSH_S = 1.0
+CACHED_BYTES = 256 << 20
+"""Of parts held in memory for lookups; a run asks in about the order in which an earlier one has answered."""
+
+
+class Answers(Protocol):
+    """What the loop needs of a store."""
+
+    def find(self, keys: Sequence[str]) -> Iterator[Answer]: ...
+    def add(self, request: Request, answer: Answer) -> None: ...
+    def deaths(self, key: str) -> int: ...
+
+
+class Forgetful:
+    """A store that knows nothing and keeps nothing."""
+
+    def find(self, keys: Sequence[str]) -> Iterator[Answer]:
+        return iter(())
+
+    def add(self, request: Request, answer: Answer) -> None: ...
+
+    def deaths(self, key: str) -> int:
+        return 0
+
+
+class Store:
+    """One folder, opened by one run; any number of runs may add to it at once. As a context it writes what is left when it closes."""
+
+    def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool = False) -> None:
+        """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: answers of earlier runs are not served,
+        new ones replace them. Raises BadConfiguration where the folder cannot be written."""
+        self.folder = folder
+        self._answers = folder / ANSWERS
+        self._identity = bytes.fromhex(identity)
+        self._warn = warn
+        try:
+            self._answers.mkdir(parents=True, exist_ok=True)
+            with suppress(Timeout), FileLock(folder / LOCK, timeout=0):  # else another run is merging
+                upkeep.compact(self._answers)
+        except OSError as error:
+            raise BadConfiguration(
+                f"{folder}: answers cannot be stored there ({error.strerror}); choose another --store or --no-store"
+            ) from None
+        self._suspects = Suspects(folder / SUSPECTS)
+        self._mutex = threading.RLock()
+        self._cache: OrderedDict[int, pl.DataFrame] = OrderedDict()
+        self._buffer: dict[bytes, tuple[Request, Answer, datetime]] = {}
+        self._own: list[Part] = []
+        self._counts = usage.Counts()
+        self._failure: JobError | None = None
+        self._sequence = max((part.sequence for part in parts.listed(self._answers)), default=0)
+        self._after = self._sequence if fresh else -1
+        self._index()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._keep_flushing, name="store", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._buffer)
+
+    def find(self, keys: Sequence[str]) -> Iterator[Answer]:
+        """The stored answers among these, in any order, each under the request's key."""
+        with self._mutex, self._counts.measured():
+            self._counts.looked_up += len(keys)
+            wanted = {self._stored_key(key): key for key in keys} if len(self) else {}
+            held = [replace(self._buffer[own][1], key=wanted.pop(own)) for own in list(wanted) if own in self._buffer]
+            names = list(wanted.values())
+            frames = self._matching(list(wanted)) if wanted else []
+        self._counts.served += len(held) + sum(frame.height for frame in frames)
+        yield from held
+        for frame in frames:
+            with self._counts.measured():
+                found = [_answer(names[row["place"]], row) for row in frame.iter_rows(named=True)]
+            yield from found
+
+    def add(self, request: Request, answer: Answer) -> None:
+        """Keeps a good answer; a failed or cut-off one is asked again next time. Raises TryAgain where earlier ones were not written."""
+        if self._failure is not None:
+            raise self._failure
+        if answer.usable:
+            with self._mutex, self._counts.measured():
+                self._counts.added += 1
+                self._buffer[self._stored_key(request.key)] = (request, answer, datetime.now(UTC))
+
+    def deaths(self, key: str) -> int:
+        """How many engines died with this request inside."""
+        return self._suspects.deaths(self._stored_key(key).hex())
+
+    def suspect(self, requests: Sequence[Request]) -> None:
+        """Notes that an engine died with these requests inside. Raises TryAgain."""
+        self._suspects.mark((self._stored_key(request.key).hex(), request.restaurant_id) for request in requests)
+
+    def flush(self) -> None:
+        """Writes what is not yet written. Raises TryAgain; then it is still held."""
+        with self._mutex, self._counts.measured():
+            if self._buffer:
+                self._sequence += 1
+                self._enter(parts.write(self._answers, _frame(self._buffer), self._sequence))
+                self._buffer = {}
+            if len(self._own) >= MANY_PARTS:
+                small, self._own = self._own, []
+                with suppress(Timeout), FileLock(self.folder / LOCK, timeout=0):
+                    for part in parts.merge(self._answers, small)[0]:
+                        self._enter(part)
+
+    def close(self) -> None:
+        """Writes what is left. Raises TryAgain."""
+        self._closing.set()
+        self._thread.join()
+        self.flush()
+        usage.note(self.folder, self._counts)
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """Looked up, served, added; processor seconds inside this store."""
+        return asdict(self._counts)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self.close()
+        except TryAgain:
+            if error is None:  # the first error tells more
+                raise
+
+    def _keep_flushing(self) -> None:
+        while not self._closing.wait(FLUSH_S):
+            try:
+                self.flush()
+            except JobError as error:
+                self._failure = error
+                return
+
+    def _stored_key(self, key: str) -> bytes:
+        return hashlib.blake2b(bytes.fromhex(key), digest_size=16, key=self._identity).digest()
+
+    def _index(self) -> None:
+        """Reads the keys of all parts and checks every part against its digest."""
+        self._parts: list[Part] = []
+        self._keys = KeyIndex()
+        self._cache.clear()
+        entries = []
+        for part in parts.listed(self._answers):
+            if part.sequence <= self._after:
+                continue
+            try:
+                rows = part.rows("high")
+            except FileNotFoundError:  # merged since it was listed; what was in it may stand in a part that was not listed
+                return self._index()
+            if rows is None:
+                self._warn(f"warning: {part.path}: is damaged and was set aside; its answers are asked for again")
+                part.set_aside()
+                continue
+            entries.append((rows["high"].to_numpy(), len(self._parts)))
+            self._parts.append(part)
+        self._keys.add(*entries)
+        return None
+
+    def _enter(self, part: Part) -> None:
+        rows = part.rows("high")
+        if rows is None:
+            raise TryAgain(f"{part.path}: could not be read back; check the disk and run again")
+        self._keys.add((rows["high"].to_numpy(), len(self._parts)))
+        self._parts.append(part)
+        if not part.full:
+            self._own.append(part)
+
+    def _matching(self, own: Sequence[bytes]) -> list[pl.DataFrame]:
+        """Rows with these keys and each one's `place` among them, a frame per part."""
+        halves = np.frombuffer(b"".join(own), dtype="<u8").reshape(-1, 2)
+        while True:
+            numbers = self._keys.find(halves[:, 0])
+            try:
+                return [
+                    self._rows(number).join(
+                        pl.DataFrame({"high": halves[places, 0], "low": halves[places, 1], "place": places}), on=["high", "low"]
+                    )
+                    for number in np.unique(numbers[numbers >= 0]).tolist()
+                    if len(places := np.flatnonzero(numbers == number))
+                ]
+            except FileNotFoundError:  # another run has merged or pruned parts meanwhile
+                self._index()
+
+    def _rows(self, number: int) -> pl.DataFrame:
+        if number in self._cache:
+            self._cache.move_to_end(number)
+            return self._cache[number]
+        rows = self._parts[number].rows()
+        if rows is None:
+            raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
+        self._cache[number] = rows
+        while len(self._cache) > 1 and sum(frame.estimated_size() for frame in self._cache.values()) > CACHED_BYTES:
+            self._cache.popitem(last=False)
+        return rows
+
+
+def _frame(buffer: Mapping[bytes, tuple[Request, Answer, datetime]]) -> pl.DataFrame:
+    halves = np.frombuffer(b"".join(buffer), dtype="<u8").reshape(-1, 2)
+    requests = [request for request, _, _ in buffer.values()]
+    answers = [answer for _, answer, _ in buffer.values()]
+    columns: dict[str, Any] = {
+        "high": halves[:, 0],
+        "low": halves[:, 1],
+        **{name: [getattr(request, name) for request in requests] for name in ("task", "stage", "restaurant_id")},
+        "choices": [list(answer.logprobs) for answer in answers],
+        "logprobs": [list(answer.logprobs.values()) for answer in answers],
+        **{name: [getattr(answer, name) for answer in answers] for name in _PLAIN},
+        "added_at": [added_at for _, _, added_at in buffer.values()],
+    }
+    return pl.DataFrame({name: pl.Series(name, columns[name], dtype=dtype) for name, dtype in parts.SCHEMA.items()})
+
+
+_PLAIN = ("text", "prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s", "finish_reason")
+
+
+def _answer(key: str, row: Mapping[str, Any]) -> Answer:
+    return Answer(key, logprobs=dict(zip(row["choices"], row["logprobs"], strict=True)), **{name: row[name] for name in _PLAIN})
