@@ -24,8 +24,7 @@ def fingerprints(dump: Dump, settings: Callable[[tuple[str, ...]], str]) -> dict
         .agg(rows=pl.col("row").str.join("\n"), languages=pl.col("language").unique().sort())
     )
     rejects = (
-        dump.rejects.filter(pl.col("restaurant_id").is_not_null())
-        .select("restaurant_id", rejected=pl.struct("reason", "restaurant_name").struct.json_encode())
+        dump.named_rejects.select("restaurant_id", rejected=pl.struct("reason", "restaurant_name").struct.json_encode())
         .group_by("restaurant_id")
         .agg(pl.col("rejected").sort().str.join("\n"))
     )

@@ -74,8 +74,7 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
         arrival=pl.col("arrival").min(),
         tokens=(2 * pl.col("text").str.len_bytes() * rate + per_review).sum(),
     )
-    named = dump.rejects.filter(pl.col("restaurant_id").str.strip_chars() != "")
-    rejected = named.group_by("restaurant_id").agg(
+    rejected = dump.named_rejects.group_by("restaurant_id").agg(
         rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
     )
     table = (

@@ -44,6 +44,11 @@ class Dump:
     rejects: pl.DataFrame
     files: list[InputFile] = field(default_factory=list)
 
+    @property
+    def named_rejects(self) -> pl.DataFrame:
+        """Rejects that belong to a restaurant."""
+        return self.rejects.filter(pl.col("restaurant_id").str.strip_chars() != "")
+
     def without(self, restaurants: Collection[str]) -> Dump:
         """What concerns other restaurants, or none."""
         these = pl.DataFrame({"restaurant_id": pl.Series(sorted(restaurants), dtype=pl.String)})

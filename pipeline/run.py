@@ -69,8 +69,8 @@ class Loop:
         self._order = order
         self._engine = engine
         self._observer = observer
-        self._store = store or Forgetful()
-        self._limits = limits or Limits()
+        self._store = Forgetful() if store is None else store
+        self._limits = Limits() if limits is None else limits
         self._new: list[str] = []
         self._ready: list[tuple[Key, int, str]] = []
         self._alone: deque[str] = deque()

@@ -88,14 +88,11 @@ class Store:
         self._thread = threading.Thread(target=self._keep_flushing, name="store", daemon=True)
         self._thread.start()
 
-    def __len__(self) -> int:
-        return len(self._keys) + len(self._buffer)
-
     def find(self, keys: Sequence[str]) -> Iterator[Answer]:
         """The stored answers among these, in any order, each under the request's key."""
         with self._mutex, self._counts.measured():
             self._counts.looked_up += len(keys)
-            wanted = {self._stored_key(key): key for key in keys} if len(self) else {}
+            wanted = {self._stored_key(key): key for key in keys} if len(self._keys) or self._buffer else {}
             held = [replace(self._buffer[own][1], key=wanted.pop(own)) for own in list(wanted) if own in self._buffer]
             names = list(wanted.values())
             frames = self._matching(list(wanted)) if wanted else []
