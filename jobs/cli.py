@@ -12,6 +12,7 @@ import click
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
     "store": "Look after the answers already paid for: size and use, prune, forget.",
+    "benchmark": "Measure what parts of the job cost on this machine.",
     "evaluate": "Measure sentiment against the ratings of a dump.",
 }
 

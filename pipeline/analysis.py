@@ -54,6 +54,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
             tables = answer_all(dump.without(unchanged), job, order, fits, marks, runtime, store, progress, stop)
+            store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s

@@ -50,8 +50,7 @@ def find(output: Path, selection: Selection, update: bool, warn: Callable[[str],
     here = committed(output)
     if here is None:
         days = sorted(output.parent.glob("dt=*"), reverse=True) if output.name.startswith("dt=") else []
-        other = next((found for day in days if day != output and (found := committed(day))), None)
-        return _read_back(other, False, warn) if other else None
+        return next((found for day in days if day != output and (found := _other_day(day, warn))), None)
     if not update and not selection.whole and here[1].get("selection") != plain(asdict(selection)):
         raise BadConfiguration(
             f"{output}: holds results of another selection, which this narrower run would replace; "
@@ -61,6 +60,14 @@ def find(output: Path, selection: Selection, update: bool, warn: Callable[[str],
     if previous is None and update:
         raise BadConfiguration(f"{here[0]}: its tables cannot be read; run without --update or choose another --output")
     return previous
+
+
+def _other_day(day: Path, warn: Callable[[str], None]) -> Previous | None:
+    try:
+        run = committed(day)
+    except BadConfiguration:  # that day's own runs will say so
+        return None
+    return _read_back(run, False, warn) if run else None
 
 
 def _read_back(run: tuple[Path, Mapping[str, Any]], here: bool, warn: Callable[[str], None]) -> Previous | None:

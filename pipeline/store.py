@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from pipeline import parts, upkeep, usage
@@ -77,7 +79,7 @@ class Store:
         self._suspects = Suspects(folder / SUSPECTS)
         self._mutex = threading.RLock()
         self._cache: OrderedDict[int, pl.DataFrame] = OrderedDict()
-        self._buffer: dict[bytes, tuple[Request, Answer, datetime]] = {}
+        self._buffer: dict[bytes, tuple[Request, Answer]] = {}
         self._own: list[Part] = []
         self._counts = usage.Counts()
         self._failure: JobError | None = None
@@ -100,7 +102,7 @@ class Store:
         yield from held
         for frame in frames:
             with self._counts.measured():
-                found = [_answer(names[row["place"]], row) for row in frame.iter_rows(named=True)]
+                found = _answers(names, frame)
             yield from found
 
     def add(self, request: Request, answer: Answer) -> None:
@@ -108,9 +110,11 @@ class Store:
         if self._failure is not None:
             raise self._failure
         if answer.usable:
-            with self._mutex, self._counts.measured():
+            began = time.thread_time()
+            with self._mutex:
+                self._buffer[self._stored_key(request.key)] = request, answer
                 self._counts.added += 1
-                self._buffer[self._stored_key(request.key)] = (request, answer, datetime.now(UTC))
+                self._counts.cpu_s += time.thread_time() - began
 
     def deaths(self, key: str) -> int:
         """How many engines died with this request inside."""
@@ -226,24 +230,29 @@ class Store:
         return rows
 
 
-def _frame(buffer: Mapping[bytes, tuple[Request, Answer, datetime]]) -> pl.DataFrame:
+_PLAIN = ("text", "prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s", "finish_reason")
+
+
+def _frame(buffer: Mapping[bytes, tuple[Request, Answer]]) -> pl.DataFrame:
     halves = np.frombuffer(b"".join(buffer), dtype="<u8").reshape(-1, 2)
-    requests = [request for request, _, _ in buffer.values()]
-    answers = [answer for _, answer, _ in buffer.values()]
+    requests = [request for request, _ in buffer.values()]
+    answers = [answer for _, answer in buffer.values()]
     columns: dict[str, Any] = {
         "high": halves[:, 0],
         "low": halves[:, 1],
         **{name: [getattr(request, name) for request in requests] for name in ("task", "stage", "restaurant_id")},
-        "choices": [list(answer.logprobs) for answer in answers],
-        "logprobs": [list(answer.logprobs.values()) for answer in answers],
+        # Arrow makes a column of lists ten times as fast.
+        "choices": pa.array([list(answer.logprobs) for answer in answers], pa.large_list(pa.uint32())),
+        "logprobs": pa.array([list(answer.logprobs.values()) for answer in answers], pa.large_list(pa.float64())),
         **{name: [getattr(answer, name) for answer in answers] for name in _PLAIN},
-        "added_at": [added_at for _, _, added_at in buffer.values()],
+        "added_at": [datetime.now(UTC)] * len(answers),
     }
     return pl.DataFrame({name: pl.Series(name, columns[name], dtype=dtype) for name, dtype in parts.SCHEMA.items()})
 
 
-_PLAIN = ("text", "prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s", "finish_reason")
-
-
-def _answer(key: str, row: Mapping[str, Any]) -> Answer:
-    return Answer(key, logprobs=dict(zip(row["choices"], row["logprobs"], strict=True)), **{name: row[name] for name in _PLAIN})
+def _answers(names: Sequence[str], matching: pl.DataFrame) -> list[Answer]:
+    rows = matching.select("place", "choices", "logprobs", *_PLAIN).iter_rows()
+    return [
+        Answer(names[place], logprobs=dict(zip(choices, logprobs, strict=True)), **dict(zip(_PLAIN, plain, strict=True)))
+        for place, choices, logprobs, *plain in rows
+    ]

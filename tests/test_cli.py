@@ -1,5 +1,6 @@
 """The commands as a person types them: exit codes, one clear line, nothing published by a run that failed."""
 
+import json
 import os
 import re
 import signal
@@ -49,7 +50,7 @@ def test_importing_the_library_needs_no_model_library(module):
     assert not {"torch", "vllm", "transformers", "sklearn", "click"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("command", ["analyze", "evaluate"])
+@pytest.mark.parametrize("command", ["analyze", "evaluate", "store", "benchmark"])
 def test_every_command_explains_itself_with_an_example(command):
     done = jobs(command, "--help")
     assert done.returncode == 0
@@ -93,6 +94,11 @@ def test_wrong_type(tmp_path, write_dump):
         (["--engine-option", "trust_remote_code=true"], "trust_remote_code"),
         (["--no-such-option"], "--no-such-option"),
         (["--output", "s3://bucket/results"], "local folder"),
+        (["--stop-at", "teatime"], "teatime"),
+        (["--stop-at", "2026-11-21T05:45"], "names no time zone"),
+        (["--no-store", "--force"], "--no-store"),
+        (["--no-store", "--store", "elsewhere"], "--no-store"),
+        (["--engine-option", "max_model_len=auto"], "max_model_len"),
     ],
 )
 def test_usage_errors(tmp_path, dump, arguments, word):
@@ -132,6 +138,47 @@ def test_rows_that_are_all_rejected_are_committed_as_rejects(tmp_path, write_dum
     assert pl.read_parquet(tmp_path / "out/current/rejects.parquet").height == 3
 
 
+def test_a_run_with_nothing_to_do_says_so_and_exits_as_it_was_told(tmp_path, write_dump):
+    blank = write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}])
+    first = analyze(blank, tmp_path, "--skip-exit-code", "99")
+    again = analyze(blank, tmp_path, "--skip-exit-code", "99")
+    assert (first.returncode, again.returncode) == (0, 99)
+    assert "nothing to do: none of 1 restaurants" in again.stderr
+    assert again.stdout == first.stdout.splitlines()[-1] + "\n"
+
+
+def test_the_store_is_beside_the_output_and_shared_by_its_days(tmp_path, write_dump):
+    analyze(write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}]), tmp_path, "--date", "2026-11-20")
+    assert (tmp_path / "out.store" / "answers").is_dir()
+
+
+def test_without_a_store_nothing_is_left_beside_the_output(tmp_path, write_dump):
+    analyze(write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}]), tmp_path, "--no-store")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["blank.parquet", "out"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".holder.json", ".lock", "current", "current.json", "runs"]
+
+
+def test_a_store_that_is_a_file(tmp_path, dump):
+    (tmp_path / "file").write_text("in the way")
+    assert_clean_error(analyze(dump, tmp_path, "--store", tmp_path / "file"), 2, "is a file")
+
+
+def test_the_store_command_tells_what_is_there(tmp_path, write_dump):
+    analyze(write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}]), tmp_path)
+    found = json.loads(jobs("store", "size", tmp_path / "out.store").stdout)
+    assert (found["answers"], found["bytes"], found["parts"]) == (0, 0, 0)
+
+
+def test_a_folder_that_is_no_store(tmp_path):
+    for command in (["size"], ["prune", "--older-than", "90d"], ["forget", "--restaurant", "a"]):
+        assert_clean_error(jobs("store", command[0], tmp_path, *command[1:]), 66, "is no store")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--older-than", "soon"], ["--max-size", "some"]])
+def test_pruning_wants_to_know_what(tmp_path, arguments):
+    assert_clean_error(jobs("store", "prune", tmp_path, *arguments), 2)
+
+
 def test_a_failed_run_changes_nothing_in_an_existing_output(tmp_path, dump, write_dump):
     analyze(write_dump(tmp_path / "blank.parquet", [{"restaurant_id": "a", "text": " "}]), tmp_path)
     before = sorted(p.relative_to(tmp_path) for p in (tmp_path / "out").rglob("*"))
@@ -165,13 +212,13 @@ def test_sigterm_ends_the_run_with_143_and_publishes_nothing(tmp_path, dump):
     command = [sys.executable, "-m", "jobs", "analyze", dump, "--output", str(tmp_path / "out")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if "loading the model" in line:
+            if "starting vLLM" in line:
                 break
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
         said = process.stderr.read()
     assert process.returncode == 143, said
-    assert "nothing was published" in said
+    assert "the previous results stand" in said
     assert not (tmp_path / "out/current.json").exists()
 
 
@@ -179,5 +226,5 @@ def test_the_readme_names_every_option_and_exit_code():
     readme = (ROOT / "README.md").read_text()
     for option in set(re.findall(r"^\s+(--[a-z-]+)", jobs("analyze", "--help").stdout, re.MULTILINE)) - {"--help"}:
         assert f"`{option}" in readme, option
-    for code in (0, 1, 2, 3, 65, 66, 75, 78, 130, 143):
+    for code in (0, 1, 2, 3, 65, 66, 75, 78, 99, 130, 143):
         assert re.search(rf"^\|[^|]*\b{code}\b[^|]*\|", readme, re.MULTILINE), code

@@ -11,8 +11,9 @@ import pytest
 from test_analysis import Silent
 
 from pipeline import results
-from pipeline.analysis import Job, analyze
+from pipeline.analysis import analyze
 from pipeline.engine import VllmEngine, settings
+from pipeline.job import Job
 from pipeline.order import ORDERS
 from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import tokenise
@@ -48,7 +49,8 @@ class Ready:
 
     def __init__(self, model, engine):
         self._model, self._engine = model, engine
-        self.settings = {"device": "cpu"}
+        self.settings = self.answer_settings = {"device": "cpu"}
+        self.max_model_len, self.window = engine.max_model_len, engine.window
 
     def model(self):
         return self._model

@@ -1,0 +1,114 @@
+"""`benchmark`: what parts of the job cost, measured on this machine. Nothing here is a timed test; figures are printed, a person judges."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import polars as pl
+
+from pipeline import parts
+from pipeline.records import Answer, Request, Sampling
+from pipeline.store import Store
+
+IDENTITY = "00" * 16
+
+
+@click.group()
+def benchmark() -> None:
+    """Measure parts of the job on this machine; prints JSON.
+
+    \b
+    Example:
+      python -m jobs benchmark store --answers 10000000 --keys 1000000
+    """
+
+
+@benchmark.command()
+@click.option("--answers", type=click.IntRange(min=1), default=1_000_000, help="Answers in the store.")
+@click.option("--keys", type=click.IntRange(min=1), default=100_000, help="Keys to look up at once; every second one is stored.")
+@click.option("--added", type=click.IntRange(min=1), default=50_000, help="Answers to add one by one.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to build it.  [default: a temporary folder]")
+def store(answers: int, keys: int, added: int, folder: Path | None) -> None:
+    """Look keys up in a large store of one-token answers, and add answers to it."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        place = Path(scratch)
+        measured: dict[str, Any] = {"answers": answers, "keys": keys, "built_s": _timed(lambda: _build(place, answers))}
+        measured["bytes"] = sum(part.path.stat().st_size for part in parts.listed(place / "answers"))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of building, a part at a time
+        measured["open_s"] = _timed(lambda: Store(place, IDENTITY).close())
+        wanted = [_key(i) for i in np.random.default_rng(1).integers(0, 2 * answers, keys).tolist()]
+        with Store(place, IDENTITY) as opened:
+            found = 0
+
+            def look_up() -> None:
+                nonlocal found
+                found = sum(1 for _ in opened.find(wanted))
+
+            measured["look_up_s"] = _timed(look_up)
+            measured["found"] = found
+            new = [(_request(-1 - i), _answer(_key(-1 - i))) for i in range(added)]
+            measured["added"] = added
+
+            def add() -> None:
+                for request, answer in new:
+                    opened.add(request, answer)
+                opened.flush()
+
+            measured["add_s"] = _timed(add)
+            measured["added_per_s"] = round(added / measured["add_s"])
+        measured["peak_mib"] = {"building": before >> 10, "all": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}
+    click.echo(json.dumps(measured, indent=2))
+
+
+def _timed(work: Any) -> float:
+    began = time.monotonic()
+    work()
+    return round(time.monotonic() - began, 2)
+
+
+def _key(number: int) -> str:
+    return hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
+
+
+def _request(number: int) -> Request:
+    return Request(_key(number), "sentiment", "label", str(number // 100), np.zeros(40, dtype=np.uint32), Sampling(1))
+
+
+def _answer(key: str) -> Answer:
+    words = {300 + i: -0.1 * i for i in range(8)}
+    return Answer(key, logprobs=words, prompt_tokens=120, output_tokens=1, queue_s=0.1, prefill_s=0.2, decode_s=0.0, finish_reason="stop")
+
+
+def _build(place: Path, answers: int) -> None:
+    """Full parts as they look after merging, without the hours of a real run."""
+    (place / "answers").mkdir(parents=True)
+    identity = bytes.fromhex(IDENTITY)
+    random = np.random.default_rng(0)
+    for sequence, start in enumerate(range(0, answers, parts.FULL), start=1):
+        some = range(start, min(start + parts.FULL, answers))
+        stored = [hashlib.blake2b(bytes.fromhex(_key(i)), digest_size=16, key=identity).digest() for i in some]
+        halves = np.frombuffer(b"".join(stored), dtype="<u8").reshape(-1, 2)
+        count = len(stored)
+        rows = pl.DataFrame({"high": halves[:, 0], "low": halves[:, 1], "number": np.arange(start, start + count)}).select(
+            "high",
+            "low",
+            task=pl.lit("sentiment"),
+            stage=pl.lit("label"),
+            restaurant_id=(pl.col("number") // 100).cast(pl.String),
+            text=pl.lit(""),
+            choices=pl.Series([list(range(300, 308))] * count, dtype=pl.List(pl.UInt32)),
+            logprobs=pl.Series(random.standard_normal((count, 8)), dtype=pl.Array(pl.Float64, 8)).cast(pl.List(pl.Float64)),
+            **{name: pl.lit(120, dtype=pl.UInt32) for name in ("prompt_tokens", "cached_tokens", "output_tokens")},
+            **{name: pl.lit(0.1) for name in ("queue_s", "prefill_s", "decode_s")},
+            finish_reason=pl.lit("stop"),
+            added_at=pl.lit(0).cast(pl.Datetime("us", "UTC")),
+        )
+        parts.write(place / "answers", rows, sequence)
