@@ -78,7 +78,8 @@ def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, st
         dtype = found.get(theirs)
         if dtype is not None and not _accepts(name, dtype):
             expected = {"rating": "a number", "created_at": "a date or datetime", "text": "a string"}.get(name, "a string or integer")
-            raise BadData(f"{path}: column '{printable(theirs)}' is {printable(dtype)}, expected {expected} for {name}; convert it or map another with --column")
+            has = f"column '{printable(theirs)}' is {printable(dtype)}"
+            raise BadData(f"{path}: {has}, expected {expected} for {name}; convert it or map another with --column")
 
 
 def _accepts(name: str, dtype: pl.DataType) -> bool:
@@ -105,7 +106,7 @@ def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _decode(column: pl.Series) -> pl.Series:
-    """Bytes as text; what is not UTF-8 becomes null, and a text's row a reject. Categories as views of one text each, which a cast copies."""
+    """Bytes as text: what is not UTF-8 becomes null, and a text's row a reject. Categories as views of one text each; a cast copies it."""
     if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
         once = column.unique().to_frame("category").with_columns(text=pl.col("category").cast(pl.String))
         return column.to_frame("category").join(once, on="category", how="left", maintain_order="left")["text"].alias(column.name)

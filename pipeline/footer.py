@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.thrift import Malformed, read_struct
@@ -79,21 +78,22 @@ def read_footer(file: BinaryIO) -> Footer:
         if said.get(8) or any(column.get(8) for group in said[4] for column in group[1]):
             raise Untrue("is encrypted", "write it again without encryption")
         return _footer(said, size - TAIL.size - length)
-    except (Malformed, IndexError):
-        raise Untrue("is not Parquet or is damaged, its footer is no Thrift structure") from None
+    except Malformed as error:
+        raise Untrue(f"is not Parquet or is damaged, its footer is no Thrift structure ({error})") from None
+    except IndexError:
+        raise Untrue("is not Parquet or is damaged, its footer ends too early") from None
     except (KeyError, TypeError, AttributeError):  # a field that must be there is not, or is of another kind
-        raise Untrue("is not Parquet or is damaged, its footer has not the fields that Parquet's has") from None
+        raise Untrue("is not Parquet or is damaged, its footer lacks what Parquet's has") from None
 
 
 def _footer(said: dict[int, Any], end: int) -> Footer:
+    rows, groups = said[3], said[4]
     leaves, columns = _leaves(said[2])
-    groups, rows = said[4], said[3]
     chunks: list[Chunk] = []
     for group in groups:
         if len(group[1]) != len(leaves) or group[3] < 0:
             raise Untrue(f"its footer promises a row group of {group[3]:,} rows in {len(group[1]):,} of {len(leaves):,} columns")
-        for column, (name, flat) in zip(group[1], leaves, strict=True):
-            chunks.append(_chunk(column, name, flat, group[3], end))
+        chunks.extend(_chunk(column, name, flat, group[3], end) for column, (name, flat) in zip(group[1], leaves, strict=True))
     held = sum(group[3] for group in groups)
     compressed = sum(one.size for one in chunks)
     uncompressed = max(sum(one.uncompressed for one in chunks), sum(group[2] for group in groups))
@@ -108,24 +108,27 @@ def _footer(said: dict[int, Any], end: int) -> Footer:
 
 
 def check_ratio(who: str, uncompressed: int, size: int) -> None:
-    """Raises Untrue where nothing honest makes so many bytes out of so small a file."""
+    """Raises Untrue where nothing honest makes so many bytes out of so few."""
     if uncompressed > max(ALWAYS_ALLOWED_BYTES, MOST_UNCOMPRESSED_RATIO * size):
-        raise Untrue(f"{who} promises {uncompressed:,} bytes out of a file of {size:,} bytes")
+        raise Untrue(f"{who} promises {uncompressed:,} bytes out of {size:,}")
 
 
 def _chunk(said: dict[int, Any], name: str, flat: bool, rows: int, end: int) -> Chunk:
     facts = said[3]
     values, uncompressed, size = facts[5], facts[6], facts[7]
     begin = min(filter(None, (facts[9], facts.get(11))), default=FIRST_BYTE)  # the dictionary comes first; 0 stands for no such page
-    if min(values, uncompressed, size) < 0 or begin < FIRST_BYTE or begin + size > end or said.get(1):
-        raise Untrue(f"its footer promises {size:,} bytes of data at byte {begin:,} of {end:,}, {uncompressed:,} uncompressed, {values:,} values")
+    if said.get(1):
+        raise Untrue("has its data in other files", "name those instead")
+    if min(values, uncompressed, size) < 0 or begin < FIRST_BYTE or begin + size > end:
+        where = f"{size:,} bytes of data at byte {begin:,} of {end:,}"
+        raise Untrue(f"its footer promises {where}, {uncompressed:,} bytes uncompressed, {values:,} values")
     if flat and values != rows:
         raise Untrue(f"its footer promises {values:,} values for {rows:,} rows")
     return Chunk(name, flat, begin, size, values, uncompressed)
 
 
 def _leaves(elements: list[dict[int, Any]]) -> tuple[list[tuple[str, bool]], list[str]]:
-    """The columns that hold data, as (name of the top level, whether flat), and the names of the top level; the tree comes as a flat list."""
+    """The columns that hold data, as (name at the top level, whether flat), and the names at the top level. The tree comes as a list."""
     if not 1 <= len(elements) <= MOST_COLUMNS:
         raise Untrue(f"its footer promises {len(elements):,} columns; at most {MOST_COLUMNS:,} are read")
     leaves: list[tuple[str, bool]] = []

@@ -12,6 +12,8 @@ from typing import Any
 TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, SET, STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 INTEGERS = (4, 5, 6)  # of 16, 32 and 64 bits, written alike
 DEEPEST = 16  # Parquet's own structures are 7 deep
+MOST_VALUES = 4_000_000
+"""In one structure: a footer of 100,000 column chunks. Empty structures take one byte each in a file and a hundred in memory."""
 
 
 class Malformed(ValueError):
@@ -28,10 +30,10 @@ def read_struct(data: bytes, at: int = 0) -> tuple[dict[int, Any], int]:
 
 
 class _Reader:
-    __slots__ = ("at", "data")
+    __slots__ = ("at", "data", "left")
 
     def __init__(self, data: bytes, at: int) -> None:
-        self.data, self.at = data, at
+        self.data, self.at, self.left = data, at, MOST_VALUES
 
     def struct(self, depth: int) -> dict[int, Any]:
         found: dict[int, Any] = {}
@@ -43,8 +45,9 @@ class _Reader:
         return found
 
     def _value(self, kind: int, depth: int) -> Any:
-        if depth > DEEPEST:
-            raise Malformed("nested too deeply")
+        self.left -= 1
+        if depth > DEEPEST or not self.left:
+            raise Malformed(f"nested more than {DEEPEST} deep" if self.left else f"more than {MOST_VALUES:,} values")
         if kind in INTEGERS:
             return self._integer()
         if kind == BINARY:

@@ -1,4 +1,4 @@
-"""Valid Parquet files of many kinds, and seeded ways to damage them. A mutation is named `base/kind/seed`: the name alone makes it again."""
+"""Valid Parquet files of many kinds, and seeded ways to damage them. A mutation is named `base/kind/seed`, which makes it again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from io import BytesIO
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROWS = 400
@@ -46,6 +47,25 @@ def _polars(**options: object) -> bytes:
     return sink.getvalue()
 
 
+def _other_types() -> bytes:
+    """The accepted types that the other bases have not, and columns that are never null."""
+    rows = table()
+    numbers = pa.array(range(ROWS), pa.int32())
+    others = {
+        "restaurant_id": pc.cast(pc.bit_wise_and(numbers, 7), pa.uint8()),
+        "review_id": rows["review_id"].cast(pa.string()).cast(pa.large_binary()),
+        "text": rows["text"].fill_null("fine").cast(pa.large_string()),
+        "rating": numbers.cast(pa.decimal128(12, 2)),
+        "created_at": rows["created_at"].cast(pa.timestamp("ns", "Asia/Seoul")),
+        "area": pa.array(["Mapo", None] * (ROWS // 2), pa.string_view()),
+        "flag": pa.array([True, False] * (ROWS // 2)),
+    }
+    required = pa.schema([pa.field(name, one.type, nullable=one.null_count > 0) for name, one in others.items()])
+    sink = BytesIO()
+    pq.write_table(pa.table(others, schema=required), sink, use_deprecated_int96_timestamps=True, compression="none", data_page_size=400)
+    return sink.getvalue()
+
+
 DELTA = {
     "restaurant_id": "DELTA_BYTE_ARRAY",
     "review_id": "DELTA_BINARY_PACKED",
@@ -60,7 +80,8 @@ BASES: dict[str, Callable[[], bytes]] = {
     "gzip-groups-v2": lambda: _arrow(compression="gzip", row_group_size=37, data_page_version="2.0"),
     "delta-v2": lambda: _arrow(use_dictionary=False, column_encoding=DELTA, compression="none", data_page_version="2.0"),
     "zstd-index": lambda: _arrow(compression="zstd", write_page_index=True, write_page_checksum=True, store_schema=False),
-    "polars": lambda: _polars(),
+    "other-types": _other_types,
+    "polars": _polars,
     "polars-lz4-groups": lambda: _polars(compression="lz4", row_group_size=60, data_page_size=300),
     "polars-brotli": lambda: _polars(compression="brotli"),
 }
