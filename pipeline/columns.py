@@ -156,5 +156,5 @@ def _reading(path: str) -> Iterator[None]:
         with quiet():
             yield
     except (pa.ArrowException, PolarsError, PanicException, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = "Polars panics" if isinstance(error, PanicException) else (str(error).splitlines() or [type(error).__name__])[0]
         raise BadData(f"{printable(path)}: cannot be read ({printable(first)}); write it again or leave it out") from None

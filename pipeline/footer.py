@@ -116,10 +116,11 @@ def check_ratio(who: str, uncompressed: int, size: int) -> None:
 def _chunk(said: dict[int, Any], name: str, flat: bool, rows: int, end: int) -> Chunk:
     facts = said[3]
     values, uncompressed, size = facts[5], facts[6], facts[7]
-    begin = min(filter(None, (facts[9], facts.get(11))), default=FIRST_BYTE)  # the dictionary comes first; 0 stands for no such page
+    pages = [place for place in (facts[9], facts.get(11)) if place] or [FIRST_BYTE]  # data, dictionary; 0 stands for no such page
+    begin = min(pages)
     if said.get(1):
         raise Untrue("has its data in other files", "name those instead")
-    if min(values, uncompressed, size) < 0 or begin < FIRST_BYTE or begin + size > end:
+    if min(values, uncompressed, size) < 0 or begin < FIRST_BYTE or begin + size > end or max(pages) > begin + size:
         where = f"{size:,} bytes of data at byte {begin:,} of {end:,}"
         raise Untrue(f"its footer promises {where}, {uncompressed:,} bytes uncompressed, {values:,} values")
     if flat and values != rows:

@@ -12,8 +12,8 @@ from typing import Any
 TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, SET, STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 INTEGERS = (4, 5, 6)  # of 16, 32 and 64 bits, written alike
 DEEPEST = 16  # Parquet's own structures are 7 deep
-MOST_VALUES = 4_000_000
-"""In one structure: a footer of 100,000 column chunks. Empty structures take one byte each in a file and a hundred in memory."""
+MOST_VALUES = 2_000_000
+"""In one structure: a footer of 50,000 column chunks. Empty structures take one byte each in a file and a hundred in memory."""
 
 
 class Malformed(ValueError):

@@ -76,7 +76,8 @@ def found(tmp_path_factory):
     began = time.monotonic()
     found = read_all(tmp_path_factory.mktemp("mutations"), parquet_mutations.names(MUTATIONS))
     outcomes = dict(Counter(outcome for outcome, _, _ in found.values()))
-    print(f"{len(found)} mutations in {time.monotonic() - began:.0f} s: {outcomes}, peak {max(mib for _, _, mib in found.values())} MiB")
+    seconds, peak = time.monotonic() - began, max(mib for _, _, mib in found.values())
+    print(f"{len(found)} mutations in {seconds:.0f} s: {outcomes}, peak {peak} MiB")  # noqa: T201 - the figures, seen with -s
     return found
 
 
