@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 
 import polars as pl
@@ -106,16 +106,22 @@ def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _decode(column: pl.Series) -> pl.Series:
-    """Bytes as text: what is not UTF-8 becomes null, and a text's row a reject. Categories as views of one text each; a cast copies it."""
-    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
-        once = column.unique().to_frame("category").with_columns(text=pl.col("category").cast(pl.String))
-        return column.to_frame("category").join(once, on="category", how="left", maintain_order="left")["text"].alias(column.name)
-    if column.dtype != pl.Binary:
+    """Bytes and categories as text; what is not UTF-8 becomes null, and a text's row a reject.
+
+    Each distinct value is made once, the rows are views of it: a dictionary of one long text in a million rows must not become all of them.
+    """
+    if column.dtype == pl.Binary:
+        with suppress(PolarsError):
+            return column.cast(pl.String)
+        once = column.unique()
+        texts = pl.Series([_text(value) for value in once], dtype=pl.String)
+    elif isinstance(column.dtype, (pl.Categorical, pl.Enum)):
+        once = column.unique()
+        texts = once.cast(pl.String)
+    else:
         return column
-    try:
-        return column.cast(pl.String)
-    except PolarsError:
-        return pl.Series(column.name, [_text(value) for value in column], dtype=pl.String)
+    distinct = pl.DataFrame([once.alias("value"), texts.alias("text")])
+    return column.to_frame("value").join(distinct, on="value", how="left", maintain_order="left")["text"].alias(column.name)
 
 
 def _text(value: bytes | None) -> str | None:
@@ -145,8 +151,9 @@ def _column(path: str, frame: pl.LazyFrame, theirs: str) -> pl.Series:
     try:
         return frame.collect(engine="streaming").to_series()
     except PolarsError:
-        column = pq.ParquetFile(path).read(columns=[theirs]).column(theirs)
-        return pl.Series(frame.collect_schema().names()[0], column.cast(pa.large_binary()))
+        column = pq.ParquetFile(path, read_dictionary=[theirs]).read(columns=[theirs]).column(theirs)
+        parts = [pl.Series(part.dictionary.cast(pa.large_binary())).gather(pl.Series(part.indices)) for part in column.chunks]
+        return pl.concat(parts).alias(frame.collect_schema().names()[0])
 
 
 @contextmanager
