@@ -20,7 +20,7 @@ from pipeline.errors import JobError
 from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
 from pipeline.limits import Limits
 from pipeline.order import ORDERS, choose
-from pipeline.reviews import Selection
+from pipeline.reviews import MOST_INPUT_BYTES, Selection
 
 PARTLY_FAILED = 3
 
@@ -35,6 +35,13 @@ PARTLY_FAILED = 3
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
 @click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")
+@click.option(
+    "--max-input-bytes",
+    type=click.IntRange(min=1),
+    default=MOST_INPUT_BYTES,
+    metavar="N",
+    help="Refuse a dump that holds more in the columns read, uncompressed, over all files.",
+)
 @click.option(
     "--update",
     is_flag=True,
@@ -88,6 +95,7 @@ def analyze(
     since: datetime | None,
     until: datetime | None,
     limit: int | None,
+    max_input_bytes: int,
     update: bool,
     store: Path | None,
     no_store: bool,
@@ -121,7 +129,7 @@ def analyze(
         inputs=inputs,
         output=output / f"dt={date}" if date else output,
         columns=column,
-        selection=Selection(tuple(restaurant), since, until, limit),
+        selection=Selection(tuple(restaurant), since, until, limit, max_input_bytes),
         tasks=tasks,
         chunk_tokens=chunk_tokens,
         update=update,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 
 import polars as pl
@@ -12,6 +13,8 @@ from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadData
 from pipeline.inputs import is_remote
+from pipeline.printable import printable
+from pipeline.quiet import quiet
 
 COLUMNS: dict[str, pl.DataType] = {
     "restaurant_id": pl.String(),
@@ -25,21 +28,27 @@ COLUMNS: dict[str, pl.DataType] = {
 }
 REQUIRED = ("restaurant_id", "text")
 
-INVISIBLE = r"[\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]+"  # separators, controls, format characters, Hangul fillers
+VISIBLE = r"[^\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]"  # neither separator, control or format character nor Hangul filler
+
+MOST_LISTED = 30
+"""Columns named in an error."""
+
+
+def names_in_file(columns: Mapping[str, str]) -> dict[str, str]:
+    """The contract's names to the names that a dump has for them."""
+    return {name: columns.get(name, name) for name in COLUMNS}
 
 
 def read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
     """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
-    wanted = {name: columns.get(name, name) for name in COLUMNS}
-    try:
+    wanted = names_in_file(columns)
+    with _reading(path):
         scan = _scan(path, {theirs: COLUMNS[name] for name, theirs in wanted.items()})
         found = scan.collect_schema()
-    except (PolarsError, OSError, PanicException) as error:
-        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
     _check_columns(path, wanted, columns, found)
     present = {name: theirs for name, theirs in wanted.items() if theirs in found}
     raw = _collect(path, scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present).with_row_index("source_row")
-    decoded = raw.with_columns(_decode(column) for column in raw if column.dtype == pl.Binary).select(
+    decoded = raw.with_columns(_decode(column) for column in raw).select(
         pl.lit(path).alias("source_file"),
         pl.col("source_row").cast(pl.Int64),
         *(
@@ -60,15 +69,17 @@ def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
 
 
 def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema) -> None:
-    listing = ", ".join(found.names()) or "none"
+    listing = ", ".join(map(printable, found.names()[:MOST_LISTED])) + ", ..." * (len(found) > MOST_LISTED) or "none"
+    path = printable(path)
     for name, theirs in wanted.items():
         if theirs not in found and (name in REQUIRED or name in mapped):
             hint = "" if name in mapped else f"; name yours with --column {name}=YOUR_COLUMN"
-            raise BadData(f"{path}: has no column '{theirs}' (columns found: {listing}){hint}")
+            raise BadData(f"{path}: has no column '{printable(theirs)}' (columns found: {listing}){hint}")
         dtype = found.get(theirs)
         if dtype is not None and not _accepts(name, dtype):
             expected = {"rating": "a number", "created_at": "a date or datetime", "text": "a string"}.get(name, "a string or integer")
-            raise BadData(f"{path}: column '{theirs}' is {dtype}, expected {expected} for {name}; convert it or map another with --column")
+            has = f"column '{printable(theirs)}' is {printable(dtype)}"
+            raise BadData(f"{path}: {has}, expected {expected} for {name}; convert it or map another with --column")
 
 
 def _accepts(name: str, dtype: pl.DataType) -> bool:
@@ -95,11 +106,22 @@ def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _decode(column: pl.Series) -> pl.Series:
-    """Bytes as text; what is not UTF-8 becomes null, and a text's row a reject."""
-    try:
-        return column.cast(pl.String)
-    except PolarsError:
-        return pl.Series(column.name, [_text(value) for value in column], dtype=pl.String)
+    """Bytes and categories as text; what is not UTF-8 becomes null, and a text's row a reject.
+
+    Each distinct value is made once, the rows are views of it: a dictionary of one long text in a million rows must not become all of them.
+    """
+    if column.dtype == pl.Binary:
+        with suppress(PolarsError):
+            return column.cast(pl.String)
+        once = column.unique()
+        texts = pl.Series([_text(value) for value in once], dtype=pl.String)
+    elif isinstance(column.dtype, (pl.Categorical, pl.Enum)):
+        once = column.unique()
+        texts = once.cast(pl.String)
+    else:
+        return column
+    distinct = pl.DataFrame([once.alias("value"), texts.alias("text")])
+    return column.to_frame("value").join(distinct, on="value", how="left", maintain_order="left")["text"].alias(column.name)
 
 
 def _text(value: bytes | None) -> str | None:
@@ -110,29 +132,36 @@ def _text(value: bytes | None) -> str | None:
 
 
 def blank(column: pl.Expr) -> pl.Expr:
-    return column.str.replace_all(INVISIBLE, "") == ""
+    """Whether nothing in a text can be seen. Looks until something can, and copies nothing."""
+    return ~column.str.contains(VISIBLE)
 
 
 def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.DataFrame:
-    try:
-        return frame.collect(engine="streaming")
-    except (PolarsError, OSError, PanicException) as error:
-        if is_remote(path) or "utf" not in str(error).lower():
-            raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
-    # One string that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read such columns as bytes, decode row by row.
-    try:
+    with _reading(path):
+        try:
+            return frame.collect(engine="streaming")
+        except (PolarsError, PanicException) as error:
+            if is_remote(path) or "utf" not in str(error).lower():
+                raise
+        # One string that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read such columns as bytes, decode by row.
         return pl.DataFrame([_column(path, frame.select(name), theirs) for name, theirs in present.items()])
-    except (pa.ArrowException, PolarsError, OSError, PanicException) as error:
-        raise BadData(f"{path}: cannot be read ({_short(error)}); write it again or leave it out") from None
 
 
 def _column(path: str, frame: pl.LazyFrame, theirs: str) -> pl.Series:
     try:
         return frame.collect(engine="streaming").to_series()
     except PolarsError:
-        column = pq.ParquetFile(path).read(columns=[theirs]).column(theirs)
-        return pl.Series(frame.collect_schema().names()[0], column.cast(pa.large_binary()))
+        column = pq.ParquetFile(path, read_dictionary=[theirs]).read(columns=[theirs]).column(theirs)
+        parts = [pl.Series(part.dictionary.cast(pa.large_binary())).gather(pl.Series(part.indices)) for part in column.chunks]
+        return pl.concat(parts).alias(frame.collect_schema().names()[0])
 
 
-def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """What goes wrong in a reader, as BadData in one line; a panic of Polars writes its own story to stderr besides, which is kept away."""
+    try:
+        with quiet():
+            yield
+    except (pa.ArrowException, PolarsError, PanicException, OSError) as error:
+        first = "Polars panics" if isinstance(error, PanicException) else (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadData(f"{printable(path)}: cannot be read ({printable(first)}); write it again or leave it out") from None

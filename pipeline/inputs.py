@@ -1,28 +1,25 @@
-"""Which files a run reads, and whether they can be trusted before anything in them is read.
-
-A Parquet footer is a promise by whoever wrote it. It is checked against the file's own size, so that a damaged or hostile file ends in
-an error with its name, not in a crash of the reader or in all memory asked for at once.
-"""
+"""Which files a run reads, whether they can be trusted before they are read, and whether they stayed what they were."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipeline.errors import BadData, NoInput
-
-# Text compresses 3 to 10 times, a constant column a few thousand times, but then it is small. Above both limits the footer lies.
-MOST_UNCOMPRESSED_RATIO = 2_000
-ALWAYS_ALLOWED_BYTES = 1 << 30
+from pipeline.errors import BadData, NoInput, TryAgain
+from pipeline.footer import Untrue, check_ratio, read_footer
+from pipeline.pages import check_pages
+from pipeline.printable import printable
 
 _GLOB = re.compile(r"[*?\[]")
 _URI = re.compile(r"^[a-z][a-z0-9+.-]*://")
+
+VALUE_BYTES = 16
+"""What Polars keeps for a value beside its text: a view of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +55,9 @@ def find(inputs: Sequence[str]) -> list[str]:
             matched = sorted(anchor.glob(str(path.relative_to(anchor))))
             matches = [file for p in matched for file in ([p] if p.is_file() else _below(p))]
         else:
-            raise NoInput(f"{name}: no such file or directory; check the path")
+            raise NoInput(f"{printable(name)}: no such file or directory; check the path")
         if not matches:
-            raise NoInput(f"{name}: no Parquet file found there; name files, a glob or a directory that holds *.parquet")
+            raise NoInput(f"{printable(name)}: no Parquet file found there; name files, a glob or a directory that holds *.parquet")
         for match in matches:
             found.setdefault(str(match.resolve()), str(match))
     return list(found.values())
@@ -76,39 +73,52 @@ def is_remote(path: str) -> bool:
     return bool(_URI.match(path))
 
 
-def check_footer(path: str) -> None:
-    """Raises BadData where a local file is no Parquet, is cut off, or its footer cannot be true for its size."""
+def check(path: str, wanted: Collection[str]) -> int:
+    """The bytes that reading the columns `wanted` of a local file takes: its pages uncompressed, and a view for each value.
+
+    Raises BadData where the file is no Parquet, is encrypted, is cut off, names a column twice, or makes promises that cannot be true.
+    Files in object stores are not looked at and count as 0.
+    """
     if is_remote(path):
-        return
-    size = Path(path).stat().st_size
+        return 0
     try:
-        footer = pq.read_metadata(path)
-        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-    except PermissionError:
-        raise BadData(f"{path}: may not be read; check its permissions") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise BadData(f"{path}: is not Parquet or is damaged ({_first_line(error)}); write it again or leave it out") from None
-    rows = sum(group.num_rows for group in groups)
-    compressed = sum(group.column(i).total_compressed_size for group in groups for i in range(group.num_columns))
-    uncompressed = sum(group.total_byte_size for group in groups)
-    wrong = None
-    if rows != footer.num_rows or any(group.num_rows < 0 for group in groups):
-        wrong = f"promises {footer.num_rows:,} rows, its row groups hold {rows:,}"
-    elif compressed > size:
-        wrong = f"promises {compressed:,} bytes of data in a file of {size:,} bytes"
-    elif uncompressed > max(ALWAYS_ALLOWED_BYTES, MOST_UNCOMPRESSED_RATIO * size):
-        wrong = f"promises {uncompressed:,} bytes out of a file of {size:,} bytes"
-    elif rows > max(1 << 20, 1_000 * size):
-        wrong = f"promises {rows:,} rows in a file of {size:,} bytes"
-    if wrong:
-        raise BadData(f"{path}: its footer {wrong}; the file is damaged, write it again or leave it out")
+        with Path(path).open("rb") as file:
+            footer = read_footer(file)
+            twice = next((name for name, times in Counter(footer.columns).items() if times > 1), None)
+            if twice is not None:  # even one that is not read: Polars reads no such file
+                raise Untrue(f"has more than one column '{printable(twice)}'", "rename or drop the others")
+            chunks = [chunk for chunk in footer.chunks if chunk.column in wanted]
+            uncompressed = sum(check_pages(file, chunk) for chunk in chunks)
+            check_ratio("its pages", uncompressed, footer.size)
+    except Untrue as error:
+        raise BadData(f"{printable(path)}: {error}") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return uncompressed + VALUE_BYTES * sum(chunk.values for chunk in chunks)
 
 
-def stamp(path: str) -> tuple[int, int, int] | None:
-    """What changes when a local file is written or replaced: size, time of change, inode."""
-    if is_remote(path):
+@contextmanager
+def unchanged(paths: Sequence[str]) -> Iterator[None]:
+    """Raises TryAgain at the end, and in place of BadData, where a local file was written, replaced or removed meanwhile."""
+    before = {path: _stamp(path) for path in paths if not is_remote(path)}
+    problem = None
+    try:
+        yield
+    except BadData as error:
+        problem = error
+    for path, then in before.items():
+        if then is None or _stamp(path) != then:
+            raise TryAgain(f"{printable(path)}: changed while it was read; wait until it is written and run again") from None
+    if problem is not None:
+        raise problem
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """What changes when a file is written or replaced: size, time of change, inode. None where it is gone."""
+    try:
+        found = Path(path).stat()
+    except OSError:
         return None
-    found = Path(path).stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
@@ -116,10 +126,13 @@ def describe(path: str) -> InputFile:
     """Size and content digest, for the manifest."""
     if is_remote(path):
         return InputFile(path)
-    with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    return InputFile(path, Path(path).stat().st_size, digest)
+    try:
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return InputFile(path, file.tell(), digest)
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _unreadable(path: str, error: OSError) -> BadData:
+    return BadData(f"{printable(path)}: cannot be read ({printable(error.strerror)}); check its permissions and its disk")

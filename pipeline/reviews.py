@@ -9,11 +9,19 @@ from datetime import datetime
 
 import polars as pl
 
-from pipeline.columns import COLUMNS, blank, read_file
-from pipeline.errors import BadData, TryAgain
-from pipeline.inputs import InputFile, check_footer, describe, find, stamp
+from pipeline.columns import COLUMNS, blank, names_in_file, read_file
+from pipeline.errors import BadData
+from pipeline.inputs import InputFile, check, describe, find, unchanged
 
+TEXTS = [name for name, dtype in COLUMNS.items() if dtype == pl.String]
 REJECT_SCHEMA = {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **COLUMNS}
+
+MOST_INPUT_BYTES = 50 << 30
+"""Of the columns read, uncompressed, over all files; `Selection.max_input_bytes` sets another limit."""
+MOST_TEXT_BYTES = 1_000_000
+"""Of one text, name or id. No review is longer than a novel; what is would cost a run's memory and time for nothing."""
+KEPT_CHARACTERS = 200
+"""Of a value over that limit, in its reject."""
 
 HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
 
@@ -22,13 +30,15 @@ HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
 class Selection:
     """What of a dump a run looks at. `since` is included, `until` is not; rows without a date are outside of any period.
 
-    `limit` takes the first restaurants by id, so that the order of rows in the dump does not matter.
+    `limit` takes the first restaurants by id, so that the order of rows in the dump does not matter. `max_input_bytes` selects nothing:
+    a dump that needs more is refused.
     """
 
     restaurants: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     limit: int | None = None
+    max_input_bytes: int = field(default=MOST_INPUT_BYTES, compare=False)
 
     @property
     def whole(self) -> bool:
@@ -62,15 +72,14 @@ class Dump:
 def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, selection: Selection | None = None) -> Dump:
     """Reads files, globs, directories (hive partitions are columns) or object-store URIs as one dump.
 
-    `columns` maps the contract's names to the dump's. Raises NoInput, BadData for a damaged file,
-    a missing column, a wrong type or a restaurant that is not there, TryAgain where a file changed meanwhile.
+    `columns` maps the contract's names to the dump's. Raises NoInput; BadData for a damaged file, a missing column, a wrong type, more
+    bytes than allowed or a restaurant that is not there; TryAgain where a file changed meanwhile.
     """
     selection = selection or Selection()
     files = find(inputs)
-    before = [stamp(path) for path in files]
-    for path in files:
-        check_footer(path)
-    rows = pl.concat([read_file(path, columns or {}) for path in files]).with_row_index("arrival")
+    with unchanged(files):
+        rows = _read_files(files, columns or {}, selection.max_input_bytes).with_row_index("arrival")
+        described = [describe(path) for path in files]
     rows = _select(rows, selection)
     rows = rows.with_columns(reason=_reason())
     rows = _reject_repeated(rows)
@@ -80,12 +89,37 @@ def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, select
         rows = rows.filter(pl.col("restaurant_id").is_in(chosen.implode()))
     rejected = pl.col("reason").is_not_null()
     reviews = _make_ids(rows.filter(~rejected)).with_columns(language=_language())
-    rejects = rows.filter(rejected).select(REJECT_SCHEMA.keys()).cast(pl.Schema(REJECT_SCHEMA))
-    dump = Dump(reviews.drop("reason", "undecodable"), rejects, [describe(path) for path in files])
-    for path, then in zip(files, before, strict=True):
-        if stamp(path) != then:
-            raise TryAgain(f"{path}: changed while it was read; wait until it is written and run again")
-    return dump
+    rejects = rows.filter(rejected).with_columns(_beginning(name) for name in TEXTS)
+    rejects = rejects.select(REJECT_SCHEMA.keys()).cast(pl.Schema(REJECT_SCHEMA))
+    return Dump(reviews.drop("reason", "undecodable"), rejects, described)
+
+
+def _read_files(files: Sequence[str], columns: Mapping[str, str], most: int) -> pl.DataFrame:
+    """All files' rows. What they hold is added up twice: as promised, before anything is read, and as text that came out of them, since a
+    dictionary may stand for a thousand times its size."""
+    wanted = set(names_in_file(columns).values())
+    _check_held("uncompressed", sum(check(path, wanted) for path in files), most)
+    parts = [read_file(path, columns) for path in files]
+    _check_held("of text", sum(_text_bytes(part) for part in parts), most)
+    return pl.concat(parts)
+
+
+def _check_held(of_what: str, found: int, most: int) -> None:
+    if found > most:
+        raise BadData(
+            f"the dump holds {found:,} bytes {of_what} in the columns read, the limit is {most:,}; "
+            "raise --max-input-bytes or read it in parts"
+        )
+
+
+def _text_bytes(rows: pl.DataFrame) -> int:
+    return sum(rows.select(pl.col(name).str.len_bytes().cast(pl.Int64).sum() for name in TEXTS).row(0))  # 32 bits would overflow
+
+
+def _beginning(name: str) -> pl.Expr:
+    """A reject shows what a value over the limit looks like, and stays small."""
+    value = pl.col(name)
+    return pl.when(value.str.len_bytes() > MOST_TEXT_BYTES).then(value.str.head(KEPT_CHARACTERS)).otherwise(value).alias(name)
 
 
 def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
@@ -102,6 +136,9 @@ def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
 
 def _reason() -> pl.Expr:
     """Why a row cannot be used, or null."""
+    too_long = pl.coalesce(
+        pl.when(pl.col(name).str.len_bytes() > MOST_TEXT_BYTES).then(pl.lit(f"{name} is over {MOST_TEXT_BYTES:,} bytes")) for name in TEXTS
+    )
     return (
         pl.when(pl.col("restaurant_id").is_null() | (pl.col("restaurant_id").str.strip_chars() == ""))
         .then(pl.lit("no restaurant_id"))
@@ -109,6 +146,8 @@ def _reason() -> pl.Expr:
         .then(pl.lit("text is not UTF-8"))
         .when(pl.col("text").is_null())
         .then(pl.lit("no text"))
+        .when(too_long.is_not_null())
+        .then(too_long)
         .when(blank(pl.col("text")))
         .then(pl.lit("blank text"))
     )
