@@ -15,7 +15,7 @@ from jobs.stop import StopSignals
 from pipeline.errors import JobError
 from pipeline.evaluation import evaluate_sentiment, rated_sample
 from pipeline.order import ORDERS
-from pipeline.reviews import MOST_INPUT_BYTES, Selection, read
+from pipeline.reviews import read
 from pipeline.tokens import Tokens
 
 
@@ -24,15 +24,8 @@ from pipeline.tokens import Tokens
 @click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @click.option("--sample", type=click.IntRange(min=2), default=500, help="Rated reviews to ask about; those with 3 stars are left out.")
 @click.option("--seed", type=int, default=7, help="Of the sample.")
-@click.option(
-    "--max-input-bytes",
-    type=click.IntRange(min=1),
-    default=MOST_INPUT_BYTES,
-    metavar="N",
-    help="Refuse a dump that holds more in the columns read, uncompressed, over all files.",
-)
 @machine_options
-def evaluate(inputs: Sequence[str], column: Mapping[str, str], sample: int, seed: int, max_input_bytes: int, **machine: Any) -> None:
+def evaluate(inputs: Sequence[str], column: Mapping[str, str], sample: int, seed: int, **machine: Any) -> None:
     """Label a sample of rated reviews and compare: balanced accuracy, area under the curve, confusion.
 
     The ratings are withheld; the boundary comes from the anchor reviews alone. A neutral label counts as wrong. Prints JSON.
@@ -42,7 +35,7 @@ def evaluate(inputs: Sequence[str], column: Mapping[str, str], sample: int, seed
       python -m jobs evaluate reviews.parquet --sample 500 --seed 7
     """
     stop, progress = StopSignals(), TerminalProgress()
-    rated = rated_sample(read(inputs, column, Selection(max_input_bytes=max_input_bytes)), sample, seed)
+    rated = rated_sample(read(inputs, column), sample, seed)
     local = make_machine(**machine, tell=progress.stage)
     model = local.model()
     tokens = Tokens(model.folder)

@@ -46,7 +46,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         before = previous.find(job.output, job.selection, job.update, progress.stage)
         with _measure(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
-            dump = read(job.inputs, job.columns, job.selection)
+            dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
         with _measure(seconds, "load"):
             runtime = Runtime(machine)
         with _measure(seconds, "generate"), _store(job, runtime, progress) as store:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.limits import Limits
-from pipeline.reviews import Selection
+from pipeline.reviews import MOST_INPUT_BYTES, Selection
 from pipeline.run import Observer
 
 TASKS = ("sentiment", "summary", "strengths")
@@ -51,4 +51,5 @@ class Job:
     store: Path | None = None
     force: bool = False
     recalibrate: bool = False
+    max_input_bytes: int = MOST_INPUT_BYTES
     limits: Limits = field(default_factory=Limits)

@@ -17,7 +17,7 @@ TEXTS = [name for name, dtype in COLUMNS.items() if dtype == pl.String]
 REJECT_SCHEMA = {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **COLUMNS}
 
 MOST_INPUT_BYTES = 50 << 30
-"""Of the columns read, uncompressed, over all files; `Selection.max_input_bytes` sets another limit."""
+"""Of the columns read, uncompressed, over all files."""
 MOST_TEXT_BYTES = 1_000_000
 """Of one text, name or id. No review is longer than a novel; what is would cost a run's memory and time for nothing."""
 KEPT_CHARACTERS = 200
@@ -30,15 +30,13 @@ HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
 class Selection:
     """What of a dump a run looks at. `since` is included, `until` is not; rows without a date are outside of any period.
 
-    `limit` takes the first restaurants by id, so that the order of rows in the dump does not matter. `max_input_bytes` selects nothing:
-    a dump that needs more is refused.
+    `limit` takes the first restaurants by id, so that the order of rows in the dump does not matter.
     """
 
     restaurants: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     limit: int | None = None
-    max_input_bytes: int = field(default=MOST_INPUT_BYTES, compare=False)
 
     @property
     def whole(self) -> bool:
@@ -69,7 +67,12 @@ class Dump:
         )
 
 
-def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, selection: Selection | None = None) -> Dump:
+def read(
+    inputs: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    selection: Selection | None = None,
+    max_input_bytes: int = MOST_INPUT_BYTES,
+) -> Dump:
     """Reads files, globs, directories (hive partitions are columns) or object-store URIs as one dump.
 
     `columns` maps the contract's names to the dump's. Raises NoInput; BadData for a damaged file, a missing column, a wrong type, more
@@ -78,7 +81,7 @@ def read(inputs: Sequence[str], columns: Mapping[str, str] | None = None, select
     selection = selection or Selection()
     files = find(inputs)
     with unchanged(files):
-        rows = _read_files(files, columns or {}, selection.max_input_bytes).with_row_index("arrival")
+        rows = _read_files(files, columns or {}, max_input_bytes).with_row_index("arrival")
         described = [describe(path) for path in files]
     rows = _select(rows, selection)
     rows = rows.with_columns(reason=_reason())

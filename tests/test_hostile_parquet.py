@@ -246,8 +246,8 @@ def test_a_header_longer_than_one_read_is_read_whole(write):
 
 def test_a_dump_over_the_limit_of_bytes_is_refused_with_found_limit_and_what_to_do(write, path):
     held = check(write(TWO), WANTED)
-    assert read([str(path)], selection=Selection(max_input_bytes=held)).reviews.height == 2
-    found = refusal(path, selection=Selection(max_input_bytes=held - 1))
+    assert read([str(path)], max_input_bytes=held).reviews.height == 2
+    found = refusal(path, max_input_bytes=held - 1)
     assert f"{held:,} bytes" in found
     assert f"the limit is {held - 1:,}; raise --max-input-bytes or read it in parts" in found
 
@@ -256,8 +256,8 @@ def test_the_limit_of_bytes_is_over_all_files_and_counts_columns_that_are_read_o
     files = [write_dump(tmp_path / f"{i}.parquet", {**TWO, "other": ["z" * 100_000] * 2}) for i in range(3)]
     one = check(files[0], WANTED)
     assert one < 1000
-    assert read(files, selection=Selection(max_input_bytes=3 * one)).reviews.height == 6
-    assert "the dump holds" in refusal(tmp_path, selection=Selection(max_input_bytes=3 * one - 1))
+    assert read(files, max_input_bytes=3 * one).reviews.height == 6
+    assert "the dump holds" in refusal(tmp_path, max_input_bytes=3 * one - 1)
 
 
 def dictionary_bomb(path, kind, rows=20_000, length=500_000):
@@ -275,7 +275,7 @@ def dictionary_bomb(path, kind, rows=20_000, length=500_000):
 def test_a_dictionary_that_stands_for_more_text_than_the_limit_is_refused_before_it_fills_memory(path, kind):
     dictionary_bomb(path, kind)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert re.search(r"holds 9,999,5\d\d,\d{3} bytes of text", refusal(path, selection=Selection(max_input_bytes=1 << 30)))
+    assert re.search(r"holds 9,999,5\d\d,\d{3} bytes of text", refusal(path, max_input_bytes=1 << 30))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20
 
 
