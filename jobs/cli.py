@@ -11,6 +11,7 @@ import click
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "attack": "Measure what hostile reviews can do to the results.",
     "evaluate": "Measure sentiment against the ratings of a dump.",
 }
 
