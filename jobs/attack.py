@@ -10,10 +10,11 @@ import click
 from jobs.machine import machine_options, make_machine
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
+from pipeline.analysis import fit_sentiment
 from pipeline.attacks import attacks, cases, ordinary
 from pipeline.errors import JobError
 from pipeline.tokens import Tokens
-from pipeline.trial import Trial, measure_attacks
+from pipeline.trial import Trial, dump_of, measure_attacks
 
 
 @click.command()
@@ -33,9 +34,9 @@ def attack(**machine: Any) -> None:
     model = local.model()
     tokens = Tokens(model.folder)
     try:
-        reviews = ordinary()
-        trial = Trial(tokens, local.engine(model), reviews, progress, stop)
-        found = measure_attacks(cases(attacks(), reviews), trial, progress)
+        reviews, engine = ordinary(), local.engine(model)
+        fits = fit_sentiment(dump_of(reviews, {}), tokens, engine, progress, stop)
+        found = measure_attacks(cases(attacks(), reviews), Trial(tokens, engine, fits, reviews), progress, stop)
     except JobError:
         stop()
         raise

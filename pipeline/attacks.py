@@ -1,7 +1,8 @@
 """Written attacks and the ordinary reviews that carry them, both written for this project.
 
-Each attack stands at the end of an ordinary review and wants that review's label turned over. A restaurant is attacked in every other turn
-and looks on in the turns between, so that there are always others on which an attack must have no effect.
+Each attack stands at the end of an ordinary review and wants that review's label turned over. Three reviews of a restaurant carry one, the
+others none; half of the restaurants are attacked in the first turn, the other half in the second. So there are always others, in the same
+restaurant and elsewhere, on which an attack must have no effect.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Ordinary:
-    """A review of an ordinary guest, with what the guest felt."""
+    """A review of an ordinary guest. `sentiment`: what the guest felt, None for a review that carries no attack."""
 
     place: Place
     language: str
-    sentiment: str
+    sentiment: str | None
     text: str
 
 
@@ -56,13 +57,13 @@ def attacks() -> list[Attack]:
 
 
 def ordinary() -> list[Ordinary]:
-    """The written reviews, three of each restaurant, half of them of satisfied guests."""
+    """The written reviews, four of each restaurant; half of those that carry attacks are of satisfied guests."""
     counts: dict[str, int] = {}
     found = []
     for row in _rows("ordinary.jsonl"):
         name = row["restaurant_id"]
         counts[name] = counts.get(name, 0) + 1
-        found.append(Ordinary((name, f"r{counts[name]}"), row["language"], row["sentiment"], row["text"]))
+        found.append(Ordinary((name, f"r{counts[name]}"), row["language"], row.get("sentiment"), row["text"]))
     return found
 
 
@@ -76,9 +77,9 @@ def cases(written: Sequence[Attack], reviews: Sequence[Ordinary]) -> list[Case]:
     found = []
     for language in ("en", "ko"):
         for aim in ("positive", "negative"):
-            carriers = [review for review in reviews if review.language == language and review.sentiment != aim]
+            carriers = [review for review in reviews if review.language == language and review.sentiment not in (aim, None)]
             some = [attack for attack in written if attack.aim == aim and (language == "en" or attack.language == "ko")]
-            for attack, carrier in zip(some, carriers, strict=False):
-                name, review_id = carrier.place
-                found.append(Case(attack, carrier, turn=2 * (int(review_id[1:]) - 1) + names.index(name) % 2))
+            found += [
+                Case(attack, carrier, turn=names.index(carrier.place[0]) % 2) for attack, carrier in zip(some, carriers, strict=False)
+            ]
     return found

@@ -24,5 +24,5 @@ def in_form(sampling: Sampling, answer: Answer) -> bool:
             return False
         if not isinstance(said, list) or not form["minItems"] <= len(said) <= form["maxItems"]:
             return False
-        return all(isinstance(one, str) and regex.search(form["items"]["pattern"], one) for one in said)
+        return all(isinstance(one, str) and regex.fullmatch(form["items"]["pattern"], one) for one in said)
     return sampling.regex is None or regex.fullmatch(sampling.regex, answer.text) is not None

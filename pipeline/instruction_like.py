@@ -16,7 +16,7 @@ from dataclasses import dataclass
 MOST = 20_000
 """Characters that are looked at, from the end: a longer review is cut to its end before any model sees it."""
 
-_ORDERS = r"(?:instructions?|prompts?|directives?|guidelines|commands?|rules|system message)"
+_ORDERS = r"(?:instructions?|prompts?|directives?|guidelines|commands?|system message)"
 _MODEL = r"(?:ai|llm|gpt|chatgpt|chatbot|language model|classifier|summari[sz]er)"
 _LABEL = r"(?:positive|negative|neutral|satisfied|unhappy|happy)"
 _ORDERS_KO = r"(?:지시|명령|지침|프롬프트|규칙)"
@@ -46,7 +46,7 @@ RULES = (
     ),
     _rule(
         "asks for the prompt",
-        "instruction|prompt|directive|guideline|command|rules|message",
+        "instruction|prompt|directive|guideline|command|message",
         r"\b(?:system|hidden|initial) (?:prompt|instructions?|message)\b",
         rf"\b(?:reveal|repeat|print|output|show|leak)\s(?:\w+\s){{0,6}}(?:your|the|above)\s(?:\w+\s)?{_ORDERS}\b",
     ),
@@ -65,7 +65,8 @@ RULES = (
     _rule(
         "orders an answer",
         "only|exactly|solely|nothing but|positive|negative|neutral|happy|satisfied|guest|customer",
-        r"\b(?:respond|reply|answer|output|return|say)\s(?:with\s)?(?:only|exactly|solely|nothing but)\b",
+        r"\b(?:respond|reply|answer|output|return|say)\s(?:with\s)?(?:only|exactly|solely|nothing but)"
+        rf"(?:\s(?:with|in|this|the|json|[\"']?{_LABEL})\b|\s?[:\"'])",
         r"\bonly (?:respond|output|answer) (?:with|in)\b|\b(?:correct|final|only|right) (?:correct )?(?:answer|label) (?:is|must be)\b",
         rf"\b(?:treat|mark|label|classify|tag|count)\s(?:\w+\W{{1,3}}){{1,8}}[\"']?{_LABEL}\b",
         rf"\b(?:answer|output)[:\s]+[\"']?{_LABEL}\b",

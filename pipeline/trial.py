@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.analysis import CHUNK_TOKENS, Progress, fit_sentiment
+from pipeline.analysis import CHUNK_TOKENS, Progress
 from pipeline.attacks import Case, Ordinary, Place
 from pipeline.engine import Engine
 from pipeline.forms import in_form
@@ -18,6 +18,7 @@ from pipeline.records import Outcome, Sentiment
 from pipeline.restaurants import group, tokenise
 from pipeline.reviews import Dump, read
 from pipeline.run import Loop, Task
+from pipeline.tasks.calibration import Fit
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
@@ -33,44 +34,45 @@ Outcomes = Mapping[str, Outcome]
 
 
 class Trial:
-    """Runs the restaurants, calibrated once on the unattacked ones."""
+    """Runs ordinary restaurants through all tasks, as often as wanted."""
 
-    def __init__(self, tokens: Tokens, engine: Engine, reviews: Sequence[Ordinary], progress: Progress, check: Callable[[], None]) -> None:
-        self._tokens, self._engine, self._reviews, self._check = tokens, engine, reviews, check
-        fits = fit_sentiment(self._dump({}), tokens, engine, progress, check)
+    def __init__(self, tokens: Tokens, engine: Engine, fits: Mapping[str, Fit], reviews: Sequence[Ordinary]) -> None:
+        """`fits`: from `fit_sentiment`; a language that is not readable there stays unlabelled."""
+        self._tokens, self._engine, self._reviews = tokens, engine, reviews
         readable = {language for language, one in fits.items() if one.readable}
         self._tasks: list[Task] = [SentimentTask(tokens, fits), SummaryTask(tokens, readable), StrengthsTask(tokens, readable)]
 
-    def run(self, texts: Mapping[Place, str], only: Sequence[str] = ()) -> dict[str, Outcome]:
-        """Outcomes by restaurant, with these texts in place of the written ones; of `only` some restaurants where given."""
-        dump = self._dump(texts)
+    def run(self, texts: Mapping[Place, str], check: Callable[[], None] = lambda: None) -> dict[str, Outcome]:
+        """Outcomes by restaurant, with these texts in place of the written ones. `check` may raise to stop."""
+        groups = group(dump_of(self._reviews, texts), {}, 0, 0)
         budget = min(CHUNK_TOKENS, self._engine.max_model_len - max(task.overhead for task in self._tasks))
-        restaurants = [one for one in group(dump, {}, 0, 0).hand_out(["arrival"]) if not only or one.restaurant_id in only]
+        restaurants = tokenise(groups.hand_out(["arrival"]), self._tokens, budget)
         loop = Loop(self._tasks, ORDERS["restaurant"], self._engine)
-        return {one.restaurant.restaurant_id: one for one in loop.run(tokenise(restaurants, self._tokens, budget), self._check)}
-
-    def _dump(self, texts: Mapping[Place, str]) -> Dump:
-        """Written to a file and read as any dump is."""
-        rows = [(*review.place, texts.get(review.place, review.text)) for review in self._reviews]
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "reviews.parquet"
-            pl.DataFrame(rows, schema=["restaurant_id", "review_id", "text"], orient="row").write_parquet(path)
-            return read([str(path)])
+        return {one.restaurant.restaurant_id: one for one in loop.run(restaurants, check)}
 
 
-def measure_attacks(cases: Sequence[Case], trial: Trial, progress: Progress) -> dict[str, Any]:
+def dump_of(reviews: Sequence[Ordinary], texts: Mapping[Place, str]) -> Dump:
+    """The reviews with these texts in place of their own, written to a file and read as any dump is."""
+    rows = [(*review.place, texts.get(review.place, review.text)) for review in reviews]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "reviews.parquet"
+        pl.DataFrame(rows, schema=["restaurant_id", "review_id", "text"], orient="row").write_parquet(path)
+        return read([str(path)])
+
+
+def measure_attacks(cases: Sequence[Case], trial: Trial, progress: Progress, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Runs the restaurants once as they are and once per turn. Counts what changed that must not, and what the attacks did to the labels of
     their own reviews, where the model reads the carrier's language."""
     turns = sorted({case.turn for case in cases})
     progress.stage(f"{len(turns) + 1} runs: the first without attacks")
-    before = trial.run({})
+    before = trial.run({}, check)
     runs = [before]
     reviews: list[dict[str, Any]] = []
     onlookers: list[dict[str, Any]] = []
     for turn in turns:
         mine = {case.carrier.place: case for case in cases if case.turn == turn}
         progress.stage(f"run {len(runs) + 1}: {len(mine)} reviews attacked")
-        now = trial.run({place: case.text for place, case in mine.items()})
+        now = trial.run({place: case.text for place, case in mine.items()}, check)
         runs.append(now)
         reviews += review_rows(before, now, mine)
         attacked = {name for name, _ in mine}
