@@ -28,6 +28,8 @@ MOVED = 0.001
 """Log-odds by which a score may differ between two batches of the same prompts."""
 FIRST = ("label", "part", "find")
 """Stages whose prompts hold reviews; those of later stages hold what the model said."""
+BY = ("language", "kind")
+"""Of an attack: what its effect is broken down by."""
 
 Outcomes = Mapping[str, Outcome]
 """By restaurant."""
@@ -135,12 +137,10 @@ def of_reviews(rows: pl.DataFrame) -> dict[str, Any]:
     """Figures of all turns' rows."""
     others, own = (rows.filter(pl.col("attack").is_null() == is_other) for is_other in (True, False))
     labelled = own.filter(pl.col("without").is_not_null())
-    parts = {"all": labelled}
-    for by in ("language", "kind"):
-        parts |= {str(name): part for (name,), part in sorted(labelled.group_by(by))}
+    by = {name: {str(key): of_labels(part) for (key,), part in labelled.sort(name).group_by(name, maintain_order=True)} for name in BY}
     return {
         "other_reviews": {"compared": others.height, "changed": int(others["moved"].sum())},
-        "own_labels": {name: of_labels(part) for name, part in parts.items()},
+        "own_labels": {"all": of_labels(labelled), **by},
         "flag": {
             "attacked": own.height,
             "flagged": int(own["flagged"].sum()),
