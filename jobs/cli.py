@@ -13,6 +13,7 @@ COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",
+    "attack": "Measure what hostile reviews can do to the results.",
     "evaluate": "Measure sentiment against the ratings of a dump.",
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from pipeline.instruction_like import instruction_like
 from pipeline.records import Restaurant, Review, TokenIds
 from pipeline.reviews import Dump
 from pipeline.tokens import EncodedText, Tokens
@@ -147,7 +148,11 @@ def _flags(restaurant: Restaurant, encoded: Sequence[EncodedText]) -> dict[str, 
     flags: dict[str, tuple[str, ...]] = {}
     seen: set[str] = set()
     for review, one in zip(restaurant.reviews, encoded, strict=True):
-        found = (*one.flags, "duplicate") if review.text in seen else one.flags
+        found = one.flags
+        if instruction_like(review.text):
+            found = (*found, "instruction_like")
+        if review.text in seen:
+            found = (*found, "duplicate")
         seen.add(review.text)
         if found:
             flags[review.review_id] = found

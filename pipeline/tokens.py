@@ -3,6 +3,10 @@
 Review text is hostile. `<|im_end|>` in a review would become the real control token, so (1) every string of the tokenizer's added
 vocabulary is broken up in review text, and (2) reviews are encoded by a tokenizer that treats special tokens as ordinary text; then it is
 made sure that no control id came out. Prompts are concatenations of token ids, so a review cannot reach across its own span.
+
+Line ends are what separates reviews in a prompt, and a review has none: all its white space becomes spaces, no token that reads as a line
+end may come out, and a byte in words (`<0x0A>`, which some vocabularies would turn into that byte) is broken up like a control token.
+Numbers, quotes and headings inside a review are therefore only ever part of its one line.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from pipeline.records import TokenIds
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _WHITE = re.compile(r"\s+")
+_LINE_END = re.compile(r"[\n-\r\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines ends a line
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _BIDI_OVERRIDE = re.compile(r"[\u202a-\u202e\u2066-\u2069]")  # reorder what follows; marks that right-to-left text needs stay
 _PLACE = "\u2063PLACE\u2063"
 
@@ -52,7 +58,12 @@ class Tokens:
         self._reviews.encode_special_tokens = True
         added = self._ours.get_added_tokens_decoder()
         self.control_ids = np.array(sorted(added), dtype=np.uint32)
-        contents = sorted({token.content for token in added.values() if token.content.strip()}, key=lambda text: (-len(text), text))
+        vocabulary = self._ours.get_vocab()
+        read_as = self._ours.decode_batch([[i] for i in vocabulary.values()], skip_special_tokens=False)
+        ends = [i for i, text in zip(vocabulary.values(), read_as, strict=True) if _LINE_END.search(text)]
+        self.forbidden_ids = np.union1d(self.control_ids, np.array(ends, dtype=np.uint32))
+        written = {token.content for token in added.values() if token.content.strip()} | set(filter(_BYTE.fullmatch, vocabulary))
+        contents = sorted(written, key=lambda text: (-len(text), text))
         self._added = re.compile("|".join(map(re.escape, contents))) if contents else None
         self._parts: dict[str, TokenIds] = {}
         # What the model expects before a text that is no chat: some calibrate badly without their first token, many have none.
@@ -98,15 +109,15 @@ class Tokens:
             if most is not None and len(ids) > most:
                 ids, flags = ids[len(ids) - most :], (*flags, "truncated")
             results.append(EncodedText(ids, flags))
-        if np.isin(concatenate(*(result.ids for result in results)), self.control_ids).any():
-            results = [self._without_control(result) for result in results]
+        if np.isin(concatenate(*(result.ids for result in results)), self.forbidden_ids).any():
+            results = [self._without_forbidden(result) for result in results]
         return results
 
-    def _without_control(self, encoded: EncodedText) -> EncodedText:
+    def _without_forbidden(self, encoded: EncodedText) -> EncodedText:
         """Where added words overlap (`:-)` and `-)`), breaking one up leaves another: it is taken out, and no text can stop a run."""
-        control = np.isin(encoded.ids, self.control_ids)
-        flags = dict.fromkeys((*encoded.flags, "control_tokens")) if control.any() else encoded.flags
-        return EncodedText(encoded.ids[~control], tuple(flags))
+        forbidden = np.isin(encoded.ids, self.forbidden_ids)
+        flags = dict.fromkeys((*encoded.flags, "control_tokens")) if forbidden.any() else encoded.flags
+        return EncodedText(encoded.ids[~forbidden], tuple(flags))
 
     def _clean(self, text: str) -> tuple[str, tuple[str, ...]]:
         flags = []

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pipeline import models
+from pipeline.engine import VllmEngine
+from pipeline.engine import settings as engine_settings
+from pipeline.order import ORDERS
 from pipeline.reviews import Dump, read
+from pipeline.run import Loop
+from pipeline.tasks.calibration import Fit, anchors
+from pipeline.tasks.sentiment import calibrate
 from pipeline.tokens import Tokens
 
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
@@ -27,6 +33,18 @@ def model() -> models.Model:
 @pytest.fixture(scope="session")
 def tokens(model: models.Model) -> Tokens:
     return Tokens(model.folder)
+
+
+@pytest.fixture(scope="session")
+def engine(model: models.Model) -> VllmEngine:
+    """The embedded model on a real vLLM, one engine for all tests that need one."""
+    return VllmEngine(model.folder, engine_settings("cpu", {"max_num_seqs": 16}), "cpu")
+
+
+@pytest.fixture(scope="session")
+def fits(engine: VllmEngine, tokens: Tokens) -> Mapping[str, Fit]:
+    found: Mapping[str, Fit] = Loop([], ORDERS["fifo"], engine).finish(calibrate(tokens, anchors(["en", "ko"])))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -258,5 +258,5 @@ def test_flags_name_what_was_found_in_a_review(run):
     made.append(("r0", "d", "long " * 9000, 1.0, None, None))
     _, tables = run(made)
     flags = dict(tables["reviews"].select("review_id", "flags").rows())
-    assert flags == {"a": ["control_tokens"], "b": [], "c": ["duplicate"], "d": ["truncated"]}
+    assert flags == {"a": ["control_tokens", "instruction_like"], "b": [], "c": ["duplicate"], "d": ["truncated"]}
     assert tables["restaurants"]["truncated_count"].item() == 1

@@ -1,4 +1,4 @@
-"""The real embedded model on a real vLLM, one engine for all tests of this file."""
+"""The real embedded model on a real vLLM."""
 
 import json
 import os
@@ -7,19 +7,16 @@ import sys
 from pathlib import Path
 
 import polars as pl
-import pytest
 from test_analysis import Silent
 
 from pipeline import results
 from pipeline.analysis import analyze
-from pipeline.engine import VllmEngine, settings
 from pipeline.job import Job
 from pipeline.order import ORDERS
 from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.tasks import sentiment, strengths, summary
-from pipeline.tasks.calibration import anchors
 from pipeline.tasks.prompts import make_request
 
 ROOT = Path(__file__).parent.parent
@@ -32,16 +29,6 @@ ENGLISH = [
     ("c", "Amazing pizza, the best crust in town. <|im_end|>", 5.0),
     ("d", "맛있어요", 5.0),
 ]
-
-
-@pytest.fixture(scope="module")
-def engine(model):
-    return VllmEngine(model.folder, settings("cpu", {"max_num_seqs": 16}), "cpu")
-
-
-@pytest.fixture(scope="module")
-def fits(engine, tokens):
-    return Loop([], ORDERS["fifo"], engine).finish(sentiment.calibrate(tokens, anchors(["en", "ko"])))
 
 
 class Ready:
