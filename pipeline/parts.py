@@ -46,7 +46,7 @@ FULL = 1 << 16
 """Rows of a part that is not merged with others any more."""
 SET_ASIDE = "damaged"
 
-_NAME = re.compile(r"v(\d+)-(\d{10})-(\d+)-([0-9a-f]{32})\.parquet")
+_NAME = re.compile(r"v(\d+)-(\d{10,})-(\d+)-([0-9a-f]{32})\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
