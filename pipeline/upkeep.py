@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,14 @@ class Removed:
 
 
 def compact(answers: Path) -> None:
-    """Merges small parts where there are many. Call it under the store's lock."""
-    small = [part for part in parts.listed(answers) if not part.full]
-    if len(small) >= MANY_PARTS:
-        parts.merge(answers, small)
+    """Merges small parts where many follow one another. Call it under the store's lock.
+
+    Only those between two full ones: merged across a full part, an older answer would come to stand after a newer one.
+    """
+    for full, neighbours in groupby(parts.listed(answers), key=lambda part: part.full):
+        some = list(neighbours)
+        if not full and len(some) >= MANY_PARTS:
+            parts.merge(answers, some)
 
 
 def describe(folder: Path) -> dict[str, Any]:
