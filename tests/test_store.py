@@ -1,0 +1,206 @@
+"""Answers by content: what was paid for is found again, whole; what is no answer is never served; a full disk tears nothing."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from stored import IDENTITY, answer, fill, found, parts_in, request, served
+
+from pipeline import parts, usage
+from pipeline.errors import BadConfiguration, TryAgain
+from pipeline.store import Store
+
+HERE = Path(__file__).parent
+
+
+def test_an_answer_is_found_again_with_every_field_to_the_last_bit(tmp_path):
+    fill(tmp_path, range(40))
+    again = served(tmp_path, range(40))
+    assert again == {number: answer(number) for number in range(40)}
+    assert [list(again[n].logprobs.items()) for n in range(40)] == [list(answer(n).logprobs.items()) for n in range(40)]
+
+
+def test_an_answer_is_found_before_it_is_written(tmp_path):
+    with Store(tmp_path, IDENTITY) as store:
+        store.add(request(1), answer(1))
+        assert found(store, [1, 2]) == {1: answer(1)}
+
+
+def test_answers_of_another_model_or_settings_are_not_found(tmp_path):
+    fill(tmp_path, range(5))
+    assert served(tmp_path, range(5), identity="cd" * 16) == {}
+    assert len(served(tmp_path, range(5))) == 5
+
+
+@pytest.mark.parametrize("bad", [{"error": "refused", "finish_reason": None}, {"finish_reason": "length"}, {"finish_reason": "abort"}])
+def test_a_failed_or_cut_off_answer_is_never_served(tmp_path, bad):
+    with Store(tmp_path, IDENTITY) as store:
+        store.add(request(1), answer(1, **bad))
+        assert found(store, [1]) == {}
+    assert served(tmp_path, [1]) == {}
+
+
+def test_a_fresh_store_serves_nothing_old_and_its_answers_win_afterwards(tmp_path):
+    fill(tmp_path, range(6), text="old")
+    with Store(tmp_path, IDENTITY, fresh=True) as store:
+        assert found(store, range(6)) == {}
+        store.add(request(1), answer(1, "new"))
+        store.flush()
+        assert found(store, range(6)) == {1: answer(1, "new")}
+    texts = {number: one.text for number, one in served(tmp_path, range(6)).items()}
+    assert texts == {**dict.fromkeys(range(6), "old"), 1: "new"}
+
+
+def test_what_is_added_is_on_the_disk_within_two_seconds_without_anybody_asking(tmp_path):
+    with Store(tmp_path, IDENTITY) as store:
+        store.add(request(1), answer(1))
+        until = time.monotonic() + 2
+        while not parts_in(tmp_path) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert sum(pl.read_parquet(path).height for path in parts_in(tmp_path)) == 1
+
+
+def test_many_threads_of_many_runs_add_at_once_and_all_is_found(tmp_path):
+    def add(store, numbers):
+        for number in numbers:
+            store.add(request(number), answer(number))
+            if number % 10 == 0:
+                store.flush()
+
+    stores = [Store(tmp_path, IDENTITY) for _ in range(3)]
+    starts = range(0, 600, 100)
+    threads = [threading.Thread(target=add, args=(stores[i % 3], range(start, start + 100))) for i, start in enumerate(starts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.close()
+    assert served(tmp_path, range(600)) == {number: answer(number) for number in range(600)}
+
+
+def test_many_processes_add_at_once_and_all_is_found(tmp_path):
+    code = """
+import sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from stored import IDENTITY, answer, request
+from pipeline.store import Store
+folder, first = Path(sys.argv[1]), int(sys.argv[2])
+with Store(folder, IDENTITY) as store:
+    for number in range(first, first + 150):
+        store.add(request(number), answer(number))
+        if number % 30 == 0:
+            store.flush()
+"""
+    runs = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(first)], cwd=HERE.parent) for first in (0, 150, 300)]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    assert served(tmp_path, range(450)) == {number: answer(number) for number in range(450)}
+
+
+def test_a_run_whose_parts_another_run_merges_at_once_goes_on(tmp_path, monkeypatch):
+    write = parts.write
+
+    def merged_at_once(folder, rows, sequence):
+        part = write(folder, rows, sequence)
+        monkeypatch.setattr(parts, "write", write)
+        parts.merge(folder, [*parts.listed(folder)])
+        return part
+
+    fill(tmp_path, [1])
+    with Store(tmp_path, IDENTITY) as store:
+        store.add(request(2), answer(2))
+        monkeypatch.setattr(parts, "write", merged_at_once)
+        store.flush()
+        assert found(store, [1, 2]) == {1: answer(1), 2: answer(2)}
+
+
+def test_a_run_whose_own_parts_are_merged_by_another_does_not_merge_them_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.store.MANY_PARTS", 3)
+    with Store(tmp_path, IDENTITY) as store:
+        for number in range(3):
+            store.add(request(number), answer(number))
+            if number == 2:
+                parts.merge(tmp_path / "answers", parts.listed(tmp_path / "answers"))
+            store.flush()
+        assert found(store, range(3)) == {number: answer(number) for number in range(3)}
+
+
+def test_every_run_that_asked_leaves_a_line_about_its_use(tmp_path):
+    fill(tmp_path, range(4))  # asks nothing: no line
+    served(tmp_path, range(8))
+    with (tmp_path / usage.USAGE).open("ab") as file:
+        file.write(b'{"looked_up": 7')  # of a machine that lost power
+    lines = usage.noted(tmp_path)
+    assert [(line["looked_up"], line["served"], line["added"]) for line in lines] == [(8, 4, 0)]
+
+
+def test_a_store_in_whose_place_a_file_stands_is_bad_configuration(tmp_path):
+    (tmp_path / "store").write_text("in the way")
+    with pytest.raises(BadConfiguration, match="cannot be stored there"):
+        Store(tmp_path / "store", IDENTITY)
+
+
+def test_a_store_that_may_not_be_written_is_bad_configuration(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(BadConfiguration, match="Read-only file system"):
+        Store(tmp_path / "store", IDENTITY)
+
+
+def test_a_disk_that_is_really_full_is_said_once_and_nothing_torn_is_served(tmp_path):
+    code = f"""
+import resource, signal, sys, time
+sys.path.insert(0, "tests")
+from pathlib import Path
+from stored import IDENTITY, answer, request
+from pipeline.errors import TryAgain
+from pipeline.store import Store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder = Path({str(tmp_path)!r})
+said = 0
+try:
+    with Store(folder, IDENTITY) as store:
+        for number in range(50):
+            store.add(request(number), answer(number))
+        store.flush()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        for number in range(50, 5000):
+            store.add(request(number), answer(number))
+        time.sleep(2.5)
+        store.add(request(5000), answer(5000))
+except TryAgain as error:
+    said += 1
+    assert "make room" in str(error), error
+print("said", said)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HERE.parent)
+    assert done.stdout == "said 1\n", done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    warnings = []
+    again = served(tmp_path, range(5001), warn=warnings.append)
+    assert again == {number: answer(number) for number in again}
+    assert set(again) >= set(range(50))
+    assert warnings == []
+
+
+def test_a_disk_that_was_full_and_has_room_again_gets_what_was_held(tmp_path, monkeypatch):
+    write = parts.write
+
+    def full(*_):
+        raise TryAgain("no space left")
+
+    store = Store(tmp_path, IDENTITY)
+    monkeypatch.setattr(parts, "write", full)
+    store.add(request(1), answer(1))
+    with pytest.raises(TryAgain):
+        store.flush()
+    monkeypatch.setattr(parts, "write", write)
+    store.close()
+    assert served(tmp_path, [1]) == {1: answer(1)}
