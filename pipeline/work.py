@@ -71,6 +71,7 @@ class Work:
 
     def receive(self, name: str, answer: Answer) -> Sequence[Request]:
         """Takes one answer; with the last of a stage the plan goes on, and its next requests come back."""
+        self.again |= answer.error is not None  # a plan may do without it, and still it may come another time
         self._answers[name][answer.key] = answer
         self._missing[name].discard(answer.key)
         return () if self._missing[name] else self.advance(name, self._answers.pop(name))
