@@ -109,10 +109,10 @@ class Results:
         """These results and all that `previous` has for restaurants that are not in them; its requests stay that run's own story."""
         others = pl.col("restaurant_id").is_in(self.restaurants["restaurant_id"].implode()).fill_null(False).not_()
         rejects = pl.concat([self.rejects, previous.rejects.filter(others)], how="diagonal_relaxed")
-        # Rows without a restaurant belong to none that was replaced: the same row of the same file counts once.
-        return replace(
-            self._with(previous, others), rejects=rejects.unique(["source_file", "source_row"], keep="first", maintain_order=True)
-        )
+        # Rows without a restaurant belong to none that was replaced: the same row of the same file counts once. In a file that was written
+        # anew another restaurant's reject may have taken a row's place; that is not the same row.
+        place = ["source_file", "source_row", "restaurant_id"]
+        return replace(self._with(previous, others), rejects=rejects.unique(place, keep="first", maintain_order=True))
 
     def _with(self, previous: Results, rows: pl.Expr) -> Results:
         free = [pl.lit(0, RESTAURANTS[name]).alias(name) for name in ("prompt_tokens", "cached_tokens", "output_tokens")]
