@@ -1,0 +1,255 @@
+"""What a change costs: the requests it touches and no others."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from nights import Nights, assert_equal, light
+
+from pipeline import answering
+from pipeline.errors import BadConfiguration
+from pipeline.tasks import sentiment, summary
+from pipeline.tasks.calibration import Fit, anchors
+from pipeline.tokens import Tokens
+
+HOW, WHAT = "crispy tender smoky golden creamy spicy fluffy juicy".split(), "noodles dumplings pancake oysters pumpkin salmon burger risotto".split()  # noqa: SIM905
+START = datetime(2026, 1, 1)  # noqa: DTZ001 - as a dump holds it
+
+
+@pytest.fixture(autouse=True)
+def patched(tokens):
+    with light(tokens) as patch:
+        yield patch
+
+
+@pytest.fixture
+def nights(tmp_path, model):
+    return Nights(tmp_path, model)
+
+
+def words(seed):
+    chance = random.Random(seed)
+    return f"{chance.choice(HOW)} {chance.choice(WHAT)}"
+
+
+def text_of(request):
+    """Claims that reviews support, another for every chunk."""
+    said = f"The {words(request.key)} made our evening"
+    return f'["{words(request.key)}"]' if request.task == "strengths" else f"- {said}\n- They also praise the {words(request.key[1:])}"
+
+
+def reviews(count, restaurant="r0", first=0):
+    dates = [START + timedelta(hours=12 * i) for i in range(first, first + count)]
+    return [(restaurant, f"id-{i}", f"The {words(i)} made evening {i} of ours.", 4.0, date, None) for i, date in enumerate(dates, first)]
+
+
+@pytest.fixture
+def large(nights):
+    """A restaurant of many chunks, analysed; gives its rows and a function that runs a change of them and says what was asked."""
+
+    def run(rows):
+        return nights.run(rows, nights.machine(text=text_of), chunk_tokens=512)
+
+    rows = reviews(300)
+    first = run(rows)
+    chunks = Counter(first.asked)["summary", "part", "r0"]
+    assert chunks > 10
+    known = {request.key for request in first.machine.submitted(anchors=False)}
+
+    def change(changed):
+        night = run(changed)
+        asked = night.machine.submitted()
+        assert not known & {request.key for request in asked}
+        assert night.machine.submitted(anchors=True) == []
+        fresh = {"output": "fresh", "store": nights.folder / "fresh-store"}
+        assert_equal(night.tables, nights.run(changed, nights.machine(text=text_of), chunk_tokens=512, **fresh).tables)
+        return asked, chunks
+
+    return rows, change
+
+
+CHANGES = {
+    "added first": (1, lambda rows: [("r0", "new", "The smoky salmon was new.", 5.0, START - timedelta(1), None), *rows]),
+    "added amid": (1, lambda rows: [*rows, ("r0", "new", "The smoky salmon was new.", 5.0, START + timedelta(70.1), None)]),
+    "added last": (1, lambda rows: [*rows, ("r0", "new", "The smoky salmon was new.", 5.0, START + timedelta(999), None)]),
+    "changed": (1, lambda rows: [(*row[:2], "The tender oysters were off.", *row[3:]) if row[1] == "id-150" else row for row in rows]),
+    "removed": (0, lambda rows: [row for row in rows if row[1] != "id-150"]),
+}
+
+
+@pytest.mark.parametrize(("labels", "change"), CHANGES.values(), ids=CHANGES)
+def test_one_review_costs_its_own_question_its_chunk_and_the_merges_above_it(large, labels, change):
+    rows, run = large
+    asked, chunks = run(change(rows))
+    by_stage = {}
+    for request in asked:
+        by_stage.setdefault((request.task, request.stage), []).append(request.chunk)
+    assert len(by_stage.pop(("sentiment", "label"), [])) == labels
+    parts = by_stage.pop(("summary", "part"))
+    assert len(parts) <= 3 < chunks / 3
+    assert sorted(by_stage.pop(("strengths", "find"))) == sorted(parts)
+    assert 1 <= len(by_stage.pop(("summary", "merge"))) <= 4
+    assert len(by_stage.pop(("strengths", "aspect"), [])) <= len(parts)
+    assert by_stage == {}
+
+
+def test_what_the_model_is_not_shown_costs_nothing_and_is_in_the_results(nights):
+    rows = reviews(5)
+    nights.run(rows)
+    night = nights.run([(*row[:3], 2.0, *row[4:5], "Named now") for row in rows])
+    assert night.machine.loaded == 0
+    assert night.restaurants["r0"]["mean_rating"] == 2.0
+    assert night.restaurants["r0"]["restaurant_name"] == "Named now"
+
+
+@pytest.mark.parametrize("store", [{}, {"store": None}], ids=["store", "no store"])
+@pytest.mark.parametrize("window", [1, 64])
+def test_equal_reviews_of_several_restaurants_are_asked_once_a_run(nights, patched, store, window):
+    patched.setattr("pipeline.store.FLUSH_S", 0.001)
+    rows = [(f"r{i}", None, text, 4.0, None, None) for i in range(6) for text in ("Great.", "Cold soup.", f"Only here {i}.")]
+    night = nights.run(rows, nights.machine(window=window), order="fifo", **store)
+    labels = [request for request in night.machine.submitted() if request.task == "sentiment"]
+    assert len(labels) == 2 + 6
+    keys = [request.key for request in night.machine.submitted()]
+    assert len(set(keys)) == len(keys)
+    assert night.tables["reviews"]["sentiment"].null_count() == 0
+
+
+def test_unchanged_restaurants_are_not_tokenised(nights, patched):
+    rows = [*reviews(5, "r0"), *reviews(5, "r1", first=100)]
+    nights.run(rows)
+    encode, seen = Tokens.encode, []
+
+    def watched(self, texts, most=None):
+        seen.extend(texts)
+        return encode(self, texts, most)
+
+    patched.setattr(Tokens, "encode", watched)
+    nights.run([*rows, *reviews(1, "r1", first=200)])
+    assert {text for *_, text, _, _, _ in reviews(5, "r1", first=100)} <= set(seen)
+    assert not {text for *_, text, _, _, _ in reviews(5, "r0")} & set(seen)
+    seen.clear()
+    assert nights.run([*rows, *reviews(1, "r1", first=200)]).done.nothing_new
+    assert seen == []
+
+
+def test_the_anchors_are_asked_once_and_again_only_to_recalibrate(nights):
+    asked = []
+    for rows, options in ((reviews(2), {}), (reviews(3), {}), (reviews(4), {"recalibrate": True}), (reviews(5), {"force": True})):
+        asked.append(len(nights.run(rows, **options).machine.submitted(anchors=True)))
+    assert asked == [len(anchors(["en"])), 0, len(anchors(["en"])), 0]
+
+
+def test_tasks_that_are_left_out_change_the_rows_and_ask_nothing(nights):
+    nights.run(reviews(5))
+    night = nights.run(reviews(5), tasks=("summary",))
+    assert (night.machine.loaded, night.restaurants["r0"]["reused"], night.restaurants["r0"]["positive_count"]) == (0, False, None)
+
+
+def test_chunks_of_another_size_ask_only_where_the_chunks_are_others(nights):
+    rows = [*reviews(5, "r0"), *reviews(100, "r1", first=100)]
+    nights.run(rows, chunk_tokens=2048)
+    night = nights.run(rows, chunk_tokens=512)
+    assert {row["reused"] for row in night.restaurants.values()} == {False}
+    assert {restaurant for *_, restaurant in night.asked} == {"r1"}
+    assert ("sentiment", "label", "r1") not in night.asked
+
+
+def test_another_wording_asks_that_task_alone(nights, patched):
+    nights.run(reviews(5))
+    patched.setattr(summary, "INSTRUCTION", "Say it in other words.")
+    patched.setitem(answering.WORDINGS, "summary", "other words")
+    assert set(nights.run(reviews(5)).asked) == {("summary", "part", "r0")}
+
+
+def test_wording_that_changes_no_prompt_makes_rows_anew_from_the_store(nights, patched):
+    nights.run(reviews(5))
+    patched.setitem(answering.WORDINGS, "summary", "as before, but read otherwise")
+    night = nights.run(reviews(5))
+    assert (night.machine.loaded, night.done.nothing_new, night.restaurants["r0"]["reused"]) == (0, False, False)
+
+
+def test_another_revision_of_the_model_or_other_settings_of_answers_ask_everything(nights, model):
+    first = nights.run(reviews(5))
+    revised = nights.machine()
+    revised._model = replace(model, revision="another")
+    set_otherwise = nights.machine()
+    set_otherwise.answer_settings = {"dtype": "another"}
+    for machine in (revised, set_otherwise):
+        night = nights.run(reviews(5), machine)
+        assert sorted(night.asked) == sorted(first.asked)
+        assert len(machine.submitted(anchors=True)) == len(anchors(["en"]))
+
+
+def test_settings_that_change_only_the_speed_ask_nothing(nights):
+    nights.run(reviews(5))
+    faster = nights.machine(window=100)
+    faster.settings = {"device": "another"}
+    assert nights.run(reviews(5), faster, order="fifo").done.nothing_new
+
+
+def test_force_asks_everything_and_the_new_answers_stay(nights):
+    first = nights.run(reviews(60))
+    forced = nights.run(reviews(60), nights.machine(text=text_of), force=True)
+    assert Counter(forced.asked)["sentiment", "label", "r0"] == Counter(first.asked)["sentiment", "label", "r0"] == 60
+    assert forced.restaurants["r0"]["summary"] != first.restaurants["r0"]["summary"]
+    later = nights.run(reviews(60), tasks=("summary",))
+    assert later.machine.loaded == 0
+    assert later.restaurants["r0"]["summary"] == forced.restaurants["r0"]["summary"]
+
+
+FAILURES = {
+    "everything": lambda request: True,
+    "one review": lambda request: request.task == "sentiment" and int(request.key[:2], 16) < 60,
+    "the claims of one chunk": lambda request: request.task == "strengths" and request.chunk == 0,
+    "the aspects": lambda request: request.stage == "aspect",
+    "a merge": lambda request: request.stage == "merge",
+}
+
+
+@pytest.mark.parametrize("fails", FAILURES.values(), ids=FAILURES)
+def test_a_restaurant_of_which_anything_failed_is_tried_again_until_it_is_whole(nights, fails):
+    rows = [*reviews(60, "r0"), *reviews(3, "r1", first=100)]
+    sick = nights.machine(text=text_of, fail=lambda request: request.restaurant_id == "r0" and fails(request))
+    first = nights.run(rows, sick)
+    failed = set(first.tables["requests"].filter(status="failed")["key"])
+    assert failed
+    second = nights.run(rows, nights.machine(text=text_of))
+    assert failed <= {request.key for request in second.machine.submitted()}
+    assert {restaurant for *_, restaurant in second.asked} == {"r0"}
+    assert second.restaurants["r0"]["status"] == "ok"
+    assert second.restaurants["r0"]["unlabelled_count"] == 0
+    assert nights.run(rows).done.nothing_new
+
+
+def test_a_restaurant_out_of_the_models_reach_is_not_tried_again(nights, patched):
+    patched.setattr(sentiment, "fit", lambda raw: {one.language: Fit(1.0, 0.0, 0.95 if one.language == "en" else 0.5, 0.9, 80) for one in raw})
+    rows = [*reviews(2), ("r1", "k", "국물이 진하고 맛있어요.", 5.0, None, None)]
+    first = nights.run(rows)
+    assert "does not read Korean" in first.restaurants["r1"]["error"]
+    again = nights.run(rows)
+    assert again.done.nothing_new
+    assert again.machine.loaded == 0
+
+
+def test_a_new_days_partition_carries_over_from_the_latest_other_day(nights):
+    nights.run(reviews(3), output="out/dt=2026-01-01")
+    nights.run([*reviews(3), *reviews(3, "r1", first=100)], output="out/dt=2026-01-02")
+    rows = [*reviews(3), *reviews(4, "r1", first=100), *reviews(1, "r2", first=200)]
+    night = nights.run(rows, output="out/dt=2026-01-03")
+    assert {name: row["reused"] for name, row in night.restaurants.items()} == {"r0": True, "r1": False, "r2": False}
+    assert not night.done.nothing_new
+    same = nights.run(rows, output="out/dt=2026-01-04")
+    assert (same.machine.loaded, same.done.nothing_new) == (0, False)
+    assert_equal(same.tables, night.tables)
+
+
+def test_a_damaged_other_day_costs_only_what_it_would_have_spared(nights):
+    nights.run(reviews(3), output="out/dt=2026-01-01")
+    nights.run(reviews(3), output="out/dt=2026-01-02")
+    (nights.folder / "out/dt=2026-01-02/current.json").write_text("torn")
+    assert nights.run(reviews(3), output="out/dt=2026-01-03").restaurants["r0"]["reused"]
+    with pytest.raises(BadConfiguration, match=r"current\.json"):
+        nights.run(reviews(3), output="out/dt=2026-01-02")
