@@ -32,18 +32,21 @@ def light(tokens):
 
 
 class MortalEngine(DeterministicEngine):
-    """Dies at a step at which `dies` says so of the requests inside."""
+    """Dies at a step at which `dies` says so of the requests inside. `paid`: keys of the good answers it gave."""
 
     def __init__(self, dies=lambda inside: False, **engine):
         super().__init__(**engine)
         self._dies = dies
         self.last_inside = []
+        self.paid = set()
 
     def step(self):
         self.last_inside = [request for _, _, request in self._inside]
         if self._dies(self.last_inside):
             raise EngineDied("the engine died (made to die); run the same command again")
-        return super().step()
+        answers = super().step()
+        self.paid.update(answer.key for answer in answers if answer.usable)
+        return answers
 
 
 class Machine(FakeMachine):

@@ -14,7 +14,10 @@ from pipeline.tasks import sentiment, summary
 from pipeline.tasks.calibration import Fit, anchors
 from pipeline.tokens import Tokens
 
-HOW, WHAT = "crispy tender smoky golden creamy spicy fluffy juicy".split(), "noodles dumplings pancake oysters pumpkin salmon burger risotto".split()  # noqa: SIM905
+HOW, WHAT = (
+    ["crispy", "tender", "smoky", "golden", "creamy", "spicy", "fluffy", "juicy"],
+    ["noodles", "dumplings", "pancake", "oysters", "pumpkin", "salmon", "burger", "risotto"],
+)
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - as a dump holds it
 
 
@@ -225,7 +228,9 @@ def test_a_restaurant_of_which_anything_failed_is_tried_again_until_it_is_whole(
 
 
 def test_a_restaurant_out_of_the_models_reach_is_not_tried_again(nights, patched):
-    patched.setattr(sentiment, "fit", lambda raw: {one.language: Fit(1.0, 0.0, 0.95 if one.language == "en" else 0.5, 0.9, 80) for one in raw})
+    patched.setattr(
+        sentiment, "fit", lambda raw: {one.language: Fit(1.0, 0.0, 0.95 if one.language == "en" else 0.5, 0.9, 80) for one in raw}
+    )
     rows = [*reviews(2), ("r1", "k", "국물이 진하고 맛있어요.", 5.0, None, None)]
     first = nights.run(rows)
     assert "does not read Korean" in first.restaurants["r1"]["error"]
