@@ -7,6 +7,7 @@ content was not synced may be empty or cut after a crash, so those are steps too
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -21,10 +22,10 @@ CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.symlink": 1, "os.remove": 0, "os.r
 
 
 class CommitSteps:
-    """Counts the steps; sends `signal` to its own process at number `die_at`, or writes the names of all to `names`."""
+    """Counts the steps; sends signal `by` to its own process at number `die_at`, or writes the names of all to `names`."""
 
-    def __init__(self, die_at: int | None, signal: int, names: Path | None) -> None:
-        self._die_at, self._signal, self._file = die_at, signal, names
+    def __init__(self, die_at: int | None, by: int, names: Path | None) -> None:
+        self._die_at, self._signal, self._file = die_at, by, names
         self._names: list[str] = []
         self._committing = False
         self._thread = threading.get_ident()
@@ -73,5 +74,6 @@ class CommitSteps:
             return
         self._names.append(name)
         if len(self._names) == self._die_at:
-            before_death()
+            if self._signal == signal.SIGKILL:  # else the process lives on, and its files are what it wrote
+                before_death()
             os.kill(os.getpid(), self._signal)

@@ -1,13 +1,11 @@
 """SIGKILL before every step of the commit, and after the last: readers see the old run or the new one, and the same command goes on."""
 
-import json
-import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import views
-from conftest import write_dump
+from places import write_dump
 
 pytestmark = pytest.mark.kill
 AT_ONCE = 3
@@ -27,14 +25,14 @@ def unkilled(base, new_place):
 
 
 def test_the_commit_has_the_steps_that_are_killed_here(unkilled):
-    place, steps = unkilled
+    _, steps = unkilled
     kinds = [step.split()[0] for step in steps]
     assert {"create", "write", "sync", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "after"} == set(kinds)
     assert kinds.count("write") == len(views.TABLES)
     assert 36 <= len(steps) <= 60
 
 
-def test_a_kill_at_any_step_leaves_the_old_run_or_the_new_one_and_the_same_command_goes_on(unkilled, new_place, reader):
+def test_a_kill_at_any_step_leaves_the_old_run_or_the_new_one_and_the_same_command_goes_on(unkilled, new_place):
     place, steps = unkilled
     expected = views.result_columns(place.output)
     published = steps.index(next(step for step in steps if step.startswith("os.rename") and step.endswith("current.json"))) + 1
@@ -48,7 +46,6 @@ def test_a_kill_at_any_step_leaves_the_old_run_or_the_new_one_and_the_same_comma
         assert views.check_view(killed.output) != old
         views.check_tidy(killed.output)
         views.assert_equal_results(killed.output, expected)
-        return killed.output
 
     def failure(number):
         try:
