@@ -118,7 +118,7 @@ def merge(folder: Path, some: list[Part], keep: pl.Expr | None = None) -> tuple[
     The new parts are complete before the old ones go: a process that dies in between leaves answers twice, never none. Call it under the
     store's lock.
     """
-    read = [(part, part.rows()) for part in some]
+    read = [(part, part.rows()) for part in some if part.path.exists()]  # another run may have merged some
     for part, found in read:
         if found is None:
             part.set_aside()

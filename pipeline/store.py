@@ -193,7 +193,11 @@ class Store:
         return None
 
     def _enter(self, part: Part) -> None:
-        rows = part.rows("high")
+        try:
+            rows = part.rows("high")
+        except FileNotFoundError:  # another run has merged it already
+            self._index()
+            return
         if rows is None:
             raise TryAgain(f"{part.path}: could not be read back; check the disk and run again")
         self._keys.add((rows["high"].to_numpy(), len(self._parts)))
