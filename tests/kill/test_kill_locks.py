@@ -1,16 +1,17 @@
 """Two runs at the same time: on one output the second gives way, on one store both go on."""
 
-import time
-
 import pytest
 import views
 from places import Place, write_dump
+
+from pipeline import upkeep
+from pipeline.store import Store
 
 pytestmark = pytest.mark.kill
 STEP_S = 0.02
 TRY_AGAIN = 75
 MERGING = {"pipeline.store.FLUSH_S": 0.1, "pipeline.store.MANY_PARTS": 3, "pipeline.upkeep.MANY_PARTS": 3}
-"""A store that writes and merges so often that runs meet in it all the time."""
+"""So that runs write and merge all the time."""
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +45,22 @@ def test_a_run_starts_at_once_when_the_one_that_held_the_output_was_killed(new_p
     views.assert_equal_results(place.output, views.result_columns(unkilled.output))
 
 
-def test_runs_that_share_a_store_lose_no_answer_and_leave_it_readable(base, new_place, unkilled):
-    dumps = [write_dump(base / f"shared-{i}.parquet", sizes, 0) for i, sizes in enumerate([[150, 30], [120, 30, 90], [30, 90, 40, 100]])]
+def test_runs_that_share_a_store_lose_no_answer_and_leave_it_readable(base, new_place, monkeypatch):
+    dumps = [write_dump(base / f"shared-{i}.parquet", sizes, 0) for i, sizes in enumerate([[150, 30], [90, 30, 40], [30, 60, 40, 60]])]
     alone = [new_place(dump) for dump in dumps]
     assert [place.run() for place in alone] == [0, 0, 0]
     together = [new_place(dump) for dump in dumps]
-    shared = ("--store", str(base / "shared.store"))
-    processes = []
-    for place in together:
-        processes.append(place.start(*shared, step_s=STEP_S, patches=MERGING))
-        time.sleep(0.7)  # each opens a store into which the others are writing
-    for process in processes:
-        process.join(120)
+    store = base / "shared.store"
+    processes = [place.start("--store", str(store), step_s=STEP_S, patches=MERGING) for place in together]
+    monkeypatch.setattr(upkeep, "MANY_PARTS", 3)
+    while any(process.is_alive() for process in processes):
+        Store(store, "00").close()  # whoever opens a store merges what others have written so far
     assert [process.exitcode for process in processes] == [0, 0, 0], [place.said for place in together]
     for place, one in zip(together, alone, strict=True):
         assert "Traceback" not in place.said, place.said
         views.assert_equal_results(place.output, views.result_columns(one.output))
-        assert set(place.answered()) <= place.stored(base / "shared.store"), "answers were lost"
+        assert set(place.answered()) <= place.stored(store), "answers were lost"
     for place in together:
         again = new_place(place.dump)
-        assert again.run(*shared) == 0, again.said
+        assert again.run("--store", str(store)) == 0, again.said
         assert not again.answered()
