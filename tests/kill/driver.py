@@ -15,8 +15,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Script:
     """What one process does. `asked`: file that gets a line for every answer, before the run has it. `said`: stdout and stderr.
-    `step_s`: seconds of one step of the engine, `abort_s` of stopping it. `die_at`: number of the step of the commit before which the
-    process gets the signal `by`; `steps`: file that gets the names of all steps. `patches`: values of the product's constants."""
+    `step_s`: seconds of one step of the engine, `abort_s` of stopping it. `die_at`: number of the step `within` the commit, or the
+    store's merge, before which the process gets the signal `by`; `steps`: file that gets the names of all steps. `patches`: values of the product's constants."""
 
     arguments: Sequence[str]
     asked: Path
@@ -26,6 +26,7 @@ class Script:
     die_at: int | None = None
     by: int = 9
     steps: Path | None = None
+    within: str = "commit"
     patches: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,8 +37,8 @@ def play(script: Script) -> None:
     os.dup2(said, 1)
     os.dup2(said, 2)
     import warm
-    from commit_steps import CommitSteps
     from logged_machine import LoggedMachine
+    from steps import Steps
 
     from jobs import __main__, analyze
     from pipeline import runtime
@@ -51,7 +52,7 @@ def play(script: Script) -> None:
         module, _, constant = name.rpartition(".")
         setattr(importlib.import_module(module), constant, value)
     if script.die_at is not None or script.steps:
-        CommitSteps(script.die_at, script.by, script.steps).watch()
+        Steps(script.die_at, script.by, script.steps).watch(script.within)
     sys.argv = ["jobs", *script.arguments]
     __main__.main()
 
@@ -63,7 +64,8 @@ def watch(base: Path, report: Path) -> None:
     parent, seen = os.getppid(), set()
     with report.open("a", buffering=1) as file:
         while os.getppid() == parent:
-            for pointer in sorted(base.glob("[0-9]*/out/current.json"))[-6:]:
+            began = time.monotonic()
+            for pointer in sorted(base.glob("[0-9]*/out/current.json"))[-4:]:
                 try:
                     folder = resolve(pointer)
                     read_run(folder)
@@ -73,4 +75,4 @@ def watch(base: Path, report: Path) -> None:
                 if line not in seen:
                     seen.add(line)
                     file.write(line)
-            time.sleep(0.005)
+            time.sleep(time.monotonic() - began)  # half of the time, so that the runs get on

@@ -32,13 +32,16 @@ def test_the_commit_has_the_steps_that_are_killed_here(unkilled):
     assert 36 <= len(steps) <= 60
 
 
-def test_a_kill_at_any_step_leaves_the_old_run_or_the_new_one_and_the_same_command_goes_on(unkilled, new_place):
+def test_a_kill_at_any_step_leaves_the_old_run_or_the_new_one_and_the_same_command_goes_on(unkilled, new_place, reader):
     place, steps = unkilled
     expected = views.result_columns(place.output)
     published = steps.index(next(step for step in steps if step.startswith("os.rename") and step.endswith("current.json"))) + 1
 
+    outputs = []
+
     def kill(number):
         killed = new_place(place.dump, place.store)
+        outputs.append(killed.output)
         old = views.check_view(killed.output)
         assert killed.run(die_at=number) == -signal.SIGKILL, killed.said
         assert (views.check_view(killed.output) == old) == (number <= published)
@@ -56,3 +59,6 @@ def test_a_kill_at_any_step_leaves_the_old_run_or_the_new_one_and_the_same_comma
     with ThreadPoolExecutor(AT_ONCE) as threads:
         failures = [found for found in threads.map(failure, range(1, len(steps) + 1)) if found]
     assert not failures, "\n".join(failures)
+    seen = [line.split()[1] for line in reader.read_text().splitlines()]
+    both = sum(seen.count(str(output)) == 2 for output in outputs)  # lines: an old run, a new one
+    assert both > len(steps) / 2, "the reader was elsewhere: nothing was tested"

@@ -1,4 +1,5 @@
-"""Every step in which a commit changes the file system, so that a process can be killed before each of them and after the last.
+"""Every step in which a commit, or a merge of the store, changes the file system, so that a process can
+be killed before each of them and after the last.
 
 Python announces its own calls to whoever audits it (PEP 578), before they are made; syncing and Polars' writing are wrapped. A file whose
 content was not synced may be empty or cut after a crash, so those are steps too: the file is cut before the process dies.
@@ -12,48 +13,53 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from pipeline import results
+from pipeline import results, upkeep
 
 CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.symlink": 1, "os.remove": 0, "os.rmdir": 0}
 """Events and which of their arguments is the path that changes."""
 
 
-class CommitSteps:
+class Steps:
     """Counts the steps; sends signal `by` to its own process at number `die_at`, or writes the names of all to `names`."""
 
     def __init__(self, die_at: int | None, by: int, names: Path | None) -> None:
         self._die_at, self._signal, self._file = die_at, by, names
         self._names: list[str] = []
-        self._committing = False
+        self._counting = False
         self._thread = threading.get_ident()
 
-    def watch(self) -> None:
-        """From now on; steps outside a commit do not count."""
-        write, publish, write_parquet, self._fsync = results.write, results.publish, pl.DataFrame.write_parquet, os.fsync
+    def watch(self, within: str) -> None:
+        """From now on; steps outside `commit` or `merge` do not count."""
+        write_parquet, self._fsync = pl.DataFrame.write_parquet, os.fsync
 
-        def counted_write(*arguments: object) -> Path:
-            self._committing = True
-            return write(*arguments)
-
-        def counted_publish(*arguments: object) -> Path:
-            path = publish(*arguments)
-            self._reach("after the last step")
-            self._committing = False
-            if self._file:
-                self._file.write_text("\n".join(self._names))
-            return path
-
-        def counted_write_parquet(frame: pl.DataFrame, file: Path, **options: object) -> None:
+        def counted_write_parquet(frame: pl.DataFrame, file: object, **options: object) -> None:
             self._reach(f"write {file}")
             write_parquet(frame, file, **options)
 
-        results.write, results.publish = counted_write, counted_publish
         pl.DataFrame.write_parquet = counted_write_parquet
         os.fsync = self._counted_fsync
         sys.addaudithook(self._audit)
+        if within == "commit":
+            results.write, results.publish = self._counted(results.write), self._counted(results.publish, last=True)
+        else:
+            upkeep.compact = self._counted(upkeep.compact, last=True)
+
+    def _counted(self, function: Callable[..., Any], last: bool = False) -> Callable[..., Any]:
+        def counted(*arguments: object) -> Any:
+            self._counting = True
+            result = function(*arguments)
+            if last:
+                self._reach("after the last step")
+                if self._file:
+                    self._file.write_text("\n".join(self._names))
+            self._counting = False
+            return result
+
+        return counted
 
     def _audit(self, event: str, arguments: tuple) -> None:
         if event in CHANGES:
@@ -70,7 +76,7 @@ class CommitSteps:
         self._fsync(descriptor)
 
     def _reach(self, name: str, before_death: Callable[[], None] = lambda: None) -> None:
-        if not self._committing or threading.get_ident() != self._thread:
+        if not self._counting or threading.get_ident() != self._thread:
             return
         self._names.append(name)
         if len(self._names) == self._die_at:
