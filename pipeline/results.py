@@ -136,13 +136,14 @@ def lock(output: Path) -> Iterator[None]:
         (output / RUNS).mkdir(parents=True, exist_ok=True)
         held.acquire()
         about = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        durable.write_json(output / HOLDER, about)
+        durable.write_json(output / HOLDER, about, scratch=f".{HOLDER}")
     except Timeout:
         raise TryAgain(f"{output}: held by {_holder(output)}; wait for it or choose another --output") from None
     except OSError as error:
         held.release()
         raise BadConfiguration(f"{output}: results cannot be written there ({error.strerror}); choose another --output") from None
     try:
+        _finish_commit(output)
         _clean(output)
         yield
     finally:
@@ -166,6 +167,14 @@ def committed(output: Path) -> tuple[Path, dict[str, Any]] | None:
         return folder, json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadConfiguration(f"{pointer}: does not lead to a complete run ({error}); mend it or choose another --output") from None
+
+
+def _finish_commit(output: Path) -> None:
+    """The symlink follows `current.json`, also where a run died between the two. Call it under the lock."""
+    with suppress(OSError, ValueError, TypeError, KeyError):  # no commit yet, or a person has to look at it first
+        run, link = str(json.loads((output / CURRENT).read_text())["run"]), output / "current"
+        if not link.is_symlink() or link.readlink() != Path(run):
+            _point(link, run)
 
 
 def _clean(output: Path) -> None:
