@@ -42,7 +42,9 @@ class Place:
         self.asked[-1].touch()
         arguments = ["analyze", str(self.dump), "--output", str(self.output), *options]
         process = multiprocessing.get_context("forkserver").Process(
-            target=driver.play, args=(driver.Script(arguments, self.asked[-1], self.asked[-1].with_suffix(".said"), **script),)
+            target=driver.play,
+            args=(driver.Script(arguments, self.asked[-1], self.asked[-1].with_suffix(".said"), **script),),
+            daemon=True,  # ends with the tests, whatever they find
         )
         process.start()
         return process

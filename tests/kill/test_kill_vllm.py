@@ -38,7 +38,10 @@ def start(folder: Path, output: str = "out") -> subprocess.Popen:
 def run(folder: Path, output: str = "out") -> Path:
     """Runs to the end; the folder of the committed run."""
     process = start(folder, output)
-    assert process.wait(300) == 0, (folder / "said").read_text()
+    try:
+        assert process.wait(300) == 0, (folder / "said").read_text()
+    finally:
+        process.kill()
     return views.resolve(folder / output / results.CURRENT)
 
 
@@ -50,13 +53,15 @@ def stored(folder: Path) -> pl.DataFrame:
 def kill_while_generating(folder: Path, moment: float) -> None:
     before = stored(folder).height
     process = start(folder)
-    end = time.monotonic() + START_S
-    while stored(folder).height == before or " analysing " not in (folder / "said").read_text():
-        assert process.poll() is None, (folder / "said").read_text()
-        assert time.monotonic() < end, "the engine did not start"
-        time.sleep(0.2)
-    time.sleep(moment)
-    process.kill()
+    try:
+        end = time.monotonic() + START_S
+        while stored(folder).height == before or " analysing " not in (folder / "said").read_text():
+            assert process.poll() is None, (folder / "said").read_text()
+            assert time.monotonic() < end, "the engine did not start"
+            time.sleep(0.2)
+        time.sleep(moment)
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL, "the run was over before the kill: nothing was tested"
 
 
