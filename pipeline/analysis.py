@@ -106,12 +106,12 @@ def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit]
 @contextmanager
 def _store(job: Job, runtime: Runtime, progress: Progress) -> Iterator[Store]:
     """The store of the job; without one a folder that lasts as long as the run, so that equal questions are still asked once."""
+    scratch = job.output / SCRATCH_STORE
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that died
     if job.store is not None:
         with Store(job.store, runtime.identity, progress.stage, fresh=job.force) as store:
             yield store
         return
-    scratch = job.output / SCRATCH_STORE
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that died
     try:
         with Store(scratch, runtime.identity, progress.stage) as store:
             yield store

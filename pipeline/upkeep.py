@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -20,6 +21,8 @@ from pipeline.parts import Part
 ANSWERS, SUSPECTS, CALIBRATIONS, LOCK = "answers", "suspects", "calibrations", ".lock"
 MANY_PARTS = 64
 """Small parts that are worth merging."""
+LEFT_BEHIND_S = 3600
+"""A part is written within seconds; a scratch file older than that has no writer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,14 @@ class Removed:
 
 
 def compact(answers: Path) -> None:
-    """Merges small parts where many follow one another. Call it under the store's lock.
+    """Merges small parts where many follow one another, removes what dead writers left. Call it under the store's lock.
 
     Only those between two full ones: merged across a full part, an older answer would come to stand after a newer one.
     """
+    for scratch in answers.glob(".v*.parquet.*"):
+        with suppress(FileNotFoundError):  # a living writer has just finished it
+            if time.time() - scratch.stat().st_mtime > LEFT_BEHIND_S:
+                scratch.unlink()
     for full, neighbours in groupby(parts.listed(answers), key=lambda part: part.full):
         some = list(neighbours)
         if not full and len(some) >= MANY_PARTS:

@@ -1,5 +1,6 @@
 """Answers by content: what was paid for is found again, whole; what is no answer is never served; a full disk tears nothing."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 from stored import IDENTITY, answer, fill, found, parts_in, request, served
 
-from pipeline import parts, usage
+from pipeline import parts, upkeep, usage
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.store import Store
 
@@ -204,3 +205,14 @@ def test_a_disk_that_was_full_and_has_room_again_gets_what_was_held(tmp_path, mo
     monkeypatch.setattr(parts, "write", write)
     store.close()
     assert served(tmp_path, [1]) == {1: answer(1)}
+
+
+def test_scratch_files_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):
+    answers = tmp_path / "answers"
+    answers.mkdir()
+    dead, living = answers / ".v1-0000000001-1-aa.parquet.7", answers / ".v1-0000000002-1-bb.parquet.8"
+    for path in (dead, living):
+        path.write_bytes(b"torn")
+    os.utime(dead, (0, 0))
+    upkeep.compact(answers)
+    assert [path.name for path in answers.iterdir()] == [living.name]
