@@ -5,6 +5,7 @@ from nights import Nights, assert_equal, light
 from test_incremental import reviews, text_of
 
 from pipeline.errors import BadConfiguration
+from pipeline.reviews import Selection
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
 
@@ -75,3 +76,11 @@ def test_a_damaged_other_day_costs_only_what_it_would_have_spared(nights):
     assert nights.run(reviews(3), output="out/dt=2026-01-03").restaurants["r0"]["reused"]
     with pytest.raises(BadConfiguration, match=r"current\.json"):
         nights.run(reviews(3), output="out/dt=2026-01-02")
+
+
+def test_an_update_keeps_a_reject_whose_row_number_a_reject_of_another_restaurant_has_taken(nights):
+    mine, other = (*reviews(1)[0][:2], None, None, None, None), ("r1", "x", None, None, None, None)
+    nights.run([*reviews(2), other])
+    night = nights.run([*reviews(2), mine, other], selection=Selection(restaurants=("r0",)), update=True)
+    assert sorted(night.tables["rejects"]["restaurant_id"]) == ["r0", "r1"]
+    assert [row["rejected_count"] for row in night.restaurants.values()] == [1, 1]

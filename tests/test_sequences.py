@@ -240,7 +240,7 @@ def test_any_sequence_of_changes_and_accidents_ends_where_a_run_from_nothing_end
         run_state_machine_as_test(
             Sequences,
             settings=settings(
-                max_examples=150,
+                max_examples=110,
                 stateful_step_count=15,
                 derandomize=True,
                 deadline=None,
