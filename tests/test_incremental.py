@@ -9,9 +9,8 @@ import pytest
 from nights import Nights, assert_equal, light
 
 from pipeline import answering
-from pipeline.errors import BadConfiguration
-from pipeline.tasks import sentiment, summary
-from pipeline.tasks.calibration import Fit, anchors
+from pipeline.tasks import summary
+from pipeline.tasks.calibration import anchors
 from pipeline.tokens import Tokens
 
 HOW, WHAT = (
@@ -201,60 +200,3 @@ def test_force_asks_everything_and_the_new_answers_stay(nights):
     later = nights.run(reviews(60), tasks=("summary",))
     assert later.machine.loaded == 0
     assert later.restaurants["r0"]["summary"] == forced.restaurants["r0"]["summary"]
-
-
-FAILURES = {
-    "everything": lambda request: True,
-    "one review": lambda request: request.task == "sentiment" and int(request.key[:2], 16) < 60,
-    "the claims of one chunk": lambda request: request.task == "strengths" and request.chunk == 0,
-    "the aspects": lambda request: request.stage == "aspect",
-    "a merge": lambda request: request.stage == "merge",
-}
-
-
-@pytest.mark.parametrize("fails", FAILURES.values(), ids=FAILURES)
-def test_a_restaurant_of_which_anything_failed_is_tried_again_until_it_is_whole(nights, fails):
-    rows = [*reviews(60, "r0"), *reviews(3, "r1", first=100)]
-    sick = nights.machine(text=text_of, fail=lambda request: request.restaurant_id == "r0" and fails(request))
-    first = nights.run(rows, sick)
-    failed = set(first.tables["requests"].filter(status="failed")["key"])
-    assert failed
-    second = nights.run(rows, nights.machine(text=text_of))
-    assert failed <= {request.key for request in second.machine.submitted()}
-    assert {restaurant for *_, restaurant in second.asked} == {"r0"}
-    assert second.restaurants["r0"]["status"] == "ok"
-    assert second.restaurants["r0"]["unlabelled_count"] == 0
-    assert nights.run(rows).done.nothing_new
-
-
-def test_a_restaurant_out_of_the_models_reach_is_not_tried_again(nights, patched):
-    patched.setattr(
-        sentiment, "fit", lambda raw: {one.language: Fit(1.0, 0.0, 0.95 if one.language == "en" else 0.5, 0.9, 80) for one in raw}
-    )
-    rows = [*reviews(2), ("r1", "k", "국물이 진하고 맛있어요.", 5.0, None, None)]
-    first = nights.run(rows)
-    assert "does not read Korean" in first.restaurants["r1"]["error"]
-    again = nights.run(rows)
-    assert again.done.nothing_new
-    assert again.machine.loaded == 0
-
-
-def test_a_new_days_partition_carries_over_from_the_latest_other_day(nights):
-    nights.run(reviews(3), output="out/dt=2026-01-01")
-    nights.run([*reviews(3), *reviews(3, "r1", first=100)], output="out/dt=2026-01-02")
-    rows = [*reviews(3), *reviews(4, "r1", first=100), *reviews(1, "r2", first=200)]
-    night = nights.run(rows, output="out/dt=2026-01-03")
-    assert {name: row["reused"] for name, row in night.restaurants.items()} == {"r0": True, "r1": False, "r2": False}
-    assert not night.done.nothing_new
-    same = nights.run(rows, output="out/dt=2026-01-04")
-    assert (same.machine.loaded, same.done.nothing_new) == (0, False)
-    assert_equal(same.tables, night.tables)
-
-
-def test_a_damaged_other_day_costs_only_what_it_would_have_spared(nights):
-    nights.run(reviews(3), output="out/dt=2026-01-01")
-    nights.run(reviews(3), output="out/dt=2026-01-02")
-    (nights.folder / "out/dt=2026-01-02/current.json").write_text("torn")
-    assert nights.run(reviews(3), output="out/dt=2026-01-03").restaurants["r0"]["reused"]
-    with pytest.raises(BadConfiguration, match=r"current\.json"):
-        nights.run(reviews(3), output="out/dt=2026-01-02")
