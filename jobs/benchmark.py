@@ -16,7 +16,7 @@ import polars as pl
 
 from pipeline import parts
 from pipeline.records import Answer, Request, Sampling
-from pipeline.store import Store
+from pipeline.store import Store, stored_key
 
 IDENTITY = "00" * 16
 
@@ -94,7 +94,7 @@ def _build(place: Path, answers: int) -> None:
     random = np.random.default_rng(0)
     for sequence, start in enumerate(range(0, answers, parts.FULL), start=1):
         some = range(start, min(start + parts.FULL, answers))
-        stored = [hashlib.blake2b(bytes.fromhex(_key(i)), digest_size=16, key=identity).digest() for i in some]
+        stored = [stored_key(identity, _key(i)) for i in some]
         halves = np.frombuffer(b"".join(stored), dtype="<u8").reshape(-1, 2)
         count = len(stored)
         rows = pl.DataFrame({"high": halves[:, 0], "low": halves[:, 1], "number": np.arange(start, start + count)}).select(
@@ -104,8 +104,8 @@ def _build(place: Path, answers: int) -> None:
             stage=pl.lit("label"),
             restaurant_id=(pl.col("number") // 100).cast(pl.String),
             text=pl.lit(""),
-            choices=pl.Series([list(range(300, 308))] * count, dtype=pl.List(pl.UInt32)),
-            logprobs=pl.Series(random.standard_normal((count, 8)), dtype=pl.Array(pl.Float64, 8)).cast(pl.List(pl.Float64)),
+            choices=pl.lit(np.arange(300, 308, dtype="<u4").tobytes()),
+            logprobs=pl.Series([row.tobytes() for row in random.standard_normal((count, 8))], dtype=pl.Binary),
             **{name: pl.lit(120, dtype=pl.UInt32) for name in ("prompt_tokens", "cached_tokens", "output_tokens")},
             **{name: pl.lit(0.1) for name in ("queue_s", "prefill_s", "decode_s")},
             finish_reason=pl.lit("stop"),

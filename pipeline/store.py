@@ -9,20 +9,22 @@ a process that is killed loses what finished since; small parts are merged now a
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from pipeline import parts, upkeep, usage
@@ -36,6 +38,11 @@ from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS, SUSPECTS
 FLUSH_S = 1.0
 CACHED_BYTES = 256 << 20
 """Of parts held in memory for lookups; a run asks in about the order in which an earlier one has answered."""
+
+
+def stored_key(identity: bytes, key: str) -> bytes:
+    """128 bits under which the answer to a request is kept; `identity`: 128 bits."""
+    return hashlib.blake2b(identity + bytes.fromhex(key), digest_size=16).digest()
 
 
 class Answers(Protocol):
@@ -66,7 +73,7 @@ class Store:
         new ones replace them. Raises BadConfiguration where the folder cannot be written."""
         self.folder = folder
         self._answers = folder / ANSWERS
-        self._digest = hashlib.blake2b(digest_size=16, key=bytes.fromhex(identity))
+        self._identity = bytes.fromhex(identity)
         self._warn = warn
         try:
             self._answers.mkdir(parents=True, exist_ok=True)
@@ -94,7 +101,7 @@ class Store:
         """The stored answers among these, in any order, each under the request's key."""
         with self._mutex, self._counts.measured():
             self._counts.looked_up += len(keys)
-            wanted = {self._stored_key(key): key for key in keys} if len(self._keys) or self._buffer else {}
+            wanted = {stored_key(self._identity, key): key for key in keys} if len(self._keys) or self._buffer else {}
             held = [replace(self._buffer[own][1], key=wanted.pop(own)) for own in list(wanted) if own in self._buffer]
             names = list(wanted.values())
             frames = self._matching(list(wanted)) if wanted else []
@@ -112,17 +119,17 @@ class Store:
         if answer.usable:
             began = time.thread_time()
             with self._mutex:
-                self._buffer[self._stored_key(request.key)] = request, answer
+                self._buffer[stored_key(self._identity, request.key)] = request, answer
                 self._counts.added += 1
                 self._counts.cpu_s += time.thread_time() - began
 
     def deaths(self, key: str) -> int:
         """How many engines died with this request inside."""
-        return self._suspects.deaths(self._stored_key(key).hex())
+        return self._suspects.deaths(stored_key(self._identity, key).hex())
 
     def suspect(self, requests: Sequence[Request]) -> None:
         """Notes that an engine died with these requests inside. Raises TryAgain."""
-        self._suspects.mark((self._stored_key(request.key).hex(), request.restaurant_id) for request in requests)
+        self._suspects.mark((stored_key(self._identity, request.key).hex(), request.restaurant_id) for request in requests)
 
     def flush(self) -> None:
         """Writes what is not yet written. Raises TryAgain; then it is still held."""
@@ -167,24 +174,19 @@ class Store:
                 self._failure = error
                 return
 
-    def _stored_key(self, key: str) -> bytes:
-        digest = self._digest.copy()
-        digest.update(bytes.fromhex(key))
-        return digest.digest()
-
     def _index(self) -> None:
         """Reads the keys of all parts and checks every part against its digest."""
         self._parts: list[Part] = []
         self._keys = KeyIndex()
         self._cache.clear()
         entries = []
-        for part in parts.listed(self._answers):
-            if part.sequence <= self._after:
-                continue
-            try:
-                rows = part.rows("high")
-            except FileNotFoundError:  # merged since it was listed; what was in it may stand in a part that was not listed
-                return self._index()
+        listed = [part for part in parts.listed(self._answers) if part.sequence > self._after]
+        try:
+            with ThreadPoolExecutor(2) as threads:  # digests and Parquet are read outside Python's lock
+                read = list(threads.map(lambda part: part.rows("high"), listed))
+        except FileNotFoundError:  # merged since it was listed; what was in it may stand in a part that was not listed
+            return self._index()
+        for part, rows in zip(listed, read, strict=True):
             if rows is None:
                 self._warn(f"warning: {part.path}: is damaged and was set aside; its answers are asked for again")
                 part.set_aside()
@@ -227,7 +229,7 @@ class Store:
         if number in self._cache:
             self._cache.move_to_end(number)
             return self._cache[number]
-        rows = self._parts[number].rows()
+        rows = self._parts[number].rows("high", "low", "choices", "logprobs", *_PLAIN)
         if rows is None:
             raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
         self._cache[number] = rows
@@ -248,9 +250,8 @@ def _frame(buffer: Mapping[bytes, tuple[Request, Answer]]) -> pl.DataFrame:
         "high": halves[:, 0],
         "low": halves[:, 1],
         **{name: [getattr(request, name) for request in requests] for name in ("task", "stage", "restaurant_id")},
-        # Arrow makes a column of lists ten times as fast.
-        "choices": pa.array([list(answer.logprobs) for answer in answers], pa.large_list(pa.uint32())),
-        "logprobs": pa.array([list(answer.logprobs.values()) for answer in answers], pa.large_list(pa.float64())),
+        "choices": [struct.pack(f"<{len(answer.logprobs)}I", *answer.logprobs) for answer in answers],
+        "logprobs": [struct.pack(f"<{len(answer.logprobs)}d", *answer.logprobs.values()) for answer in answers],
         **{name: [getattr(answer, name) for answer in answers] for name in _PLAIN},
         "added_at": [datetime.now(UTC)] * len(answers),
     }
@@ -260,5 +261,12 @@ def _frame(buffer: Mapping[bytes, tuple[Request, Answer]]) -> pl.DataFrame:
 def _answers(names: Sequence[str], matching: pl.DataFrame) -> list[Answer]:
     rows = matching.select("place", "choices", "logprobs", *_PLAIN).iter_rows()
     return [
-        Answer(names[place], text, dict(zip(choices, logprobs, strict=True)), *rest) for place, choices, logprobs, text, *rest in rows
+        Answer(names[place], text, dict(zip(_ids(choices), struct.unpack(f"<{len(values) // 8}d", values), strict=True)), *rest)
+        for place, choices, values, text, *rest in rows
     ]
+
+
+@lru_cache(maxsize=64)
+def _ids(choices: bytes) -> tuple[int, ...]:
+    """A question's token ids; all answers to it have the same."""
+    return struct.unpack(f"<{len(choices) // 4}I", choices)
