@@ -38,8 +38,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "finish_reason": pl.String(),
     "added_at": pl.Datetime("us", "UTC"),
 }
-"""`high` and `low`: the 128 bits of the key. `choices`: token ids (little-endian uint32) whose `logprobs` (little-endian float64) were asked
-for; packed, they are read and written faster than lists. `restaurant_id`: who asked first."""
+"""`high` and `low`: the 128 bits of the key. `choices`: token ids (little-endian uint32) whose `logprobs` (little-endian float64) were
+asked for; packed, they are read and written faster than lists. `restaurant_id`: who asked first."""
 VERSION = 1
 """Of SCHEMA. Parts of other versions belong to other releases of this program and are left alone."""
 
