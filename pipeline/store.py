@@ -9,19 +9,16 @@ a process that is killed loses what finished since; small parts are merged now a
 from __future__ import annotations
 
 import hashlib
-import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +28,15 @@ from filelock import FileLock, Timeout
 from pipeline import parts, upkeep, usage
 from pipeline.errors import BadConfiguration, JobError, TryAgain
 from pipeline.key_index import KeyIndex
+from pipeline.packing import WANTED, pack, unpack
 from pipeline.parts import Part
 from pipeline.records import Answer, Request
 from pipeline.suspects import Suspects
 from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS, SUSPECTS
 
 FLUSH_S = 1.0
+AT_ONCE = 128
+"""Answers made at once: few enough that Python's garbage collector does not set out, which took a fifth of a large lookup."""
 READERS = 2
 """Parts read at once: digest and Parquet work outside Python's lock."""
 CACHED_BYTES = 256 << 20
@@ -111,9 +111,9 @@ class Store:
             frames = self._matching(list(wanted)) if wanted else []
         self._counts.served += len(held) + sum(frame.height for frame in frames)
         yield from held
-        for some in (some for frame in frames for some in frame.iter_slices(_AT_ONCE)):
+        for some in (some for frame in frames for some in frame.iter_slices(AT_ONCE)):
             with self._counts.measured():
-                found = _answers(names, some)
+                found = unpack(names, some)
             yield from found
 
     def add(self, request: Request, answer: Answer) -> None:
@@ -140,7 +140,7 @@ class Store:
         with self._mutex, self._counts.measured():
             if self._buffer:
                 self._sequence += 1
-                self._enter(parts.write(self._answers, _frame(self._buffer), self._sequence))
+                self._enter(parts.write(self._answers, pack(self._buffer), self._sequence))
                 self._buffer = {}
             if len(self._own) >= MANY_PARTS:
                 small, self._own = self._own, []
@@ -231,7 +231,7 @@ class Store:
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-        rows = self._parts[number].rows("high", "low", "choices", "logprobs", *_PLAIN)
+        rows = self._parts[number].rows(*WANTED)
         if rows is None:
             raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
         with self._cache_lock:
@@ -243,39 +243,4 @@ class Store:
 
 def _joined(rows: pl.DataFrame, halves: npt.NDArray[np.uint64], places: npt.NDArray[np.intp]) -> pl.DataFrame:
     wanted = pl.DataFrame({"high": halves[places, 0], "low": halves[places, 1], "place": places})
-    return rows.join(wanted, on=["high", "low"]).select("place", "choices", "logprobs", *_PLAIN)
-
-
-_AT_ONCE = 128
-"""Answers made at once: few enough that Python's garbage collector does not set out, which took a fifth of a large lookup."""
-# In the order of Answer's fields, which go by place: names would take a third of a lookup's time.
-_PLAIN = ("text", "prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s", "finish_reason")
-
-
-def _frame(buffer: Mapping[bytes, tuple[Request, Answer]]) -> pl.DataFrame:
-    halves = np.frombuffer(b"".join(buffer), dtype="<u8").reshape(-1, 2)
-    requests = [request for request, _ in buffer.values()]
-    answers = [answer for _, answer in buffer.values()]
-    columns: dict[str, Any] = {
-        "high": halves[:, 0],
-        "low": halves[:, 1],
-        **{name: [getattr(request, name) for request in requests] for name in ("task", "stage", "restaurant_id")},
-        "choices": [struct.pack(f"<{len(answer.logprobs)}I", *answer.logprobs) for answer in answers],
-        "logprobs": [struct.pack(f"<{len(answer.logprobs)}d", *answer.logprobs.values()) for answer in answers],
-        **{name: [getattr(answer, name) for answer in answers] for name in _PLAIN},
-        "added_at": [datetime.now(UTC)] * len(answers),
-    }
-    return pl.DataFrame({name: pl.Series(name, columns[name], dtype=dtype) for name, dtype in parts.SCHEMA.items()})
-
-
-def _answers(names: Sequence[str], matching: pl.DataFrame) -> list[Answer]:
-    return [
-        Answer(names[place], text, dict(zip(_ids(choices), struct.unpack(f"<{len(values) // 8}d", values), strict=True)), *rest)
-        for place, choices, values, text, *rest in matching.iter_rows()
-    ]
-
-
-@lru_cache(maxsize=64)
-def _ids(choices: bytes) -> tuple[int, ...]:
-    """A question's token ids; all answers to it have the same."""
-    return struct.unpack(f"<{len(choices) // 4}I", choices)
+    return rows.join(wanted, on=["high", "low"]).select("place", *WANTED[2:])

@@ -1,7 +1,7 @@
 """Fixtures: the embedded model, its tokenizer, and dumps written for a test."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +70,20 @@ def dump(tmp_path: Path, write_dump: Callable[..., str]) -> Callable[..., Dump]:
         return write_dump(tmp_path / f"{next(numbers)}.parquet", rows)
 
     return lambda *files, **options: read([one(columns) for columns in files], **options)
+
+
+@pytest.fixture
+def patched(tokens: Tokens) -> Iterator[pytest.MonkeyPatch]:
+    """Runs that load nothing; see `nights.light`."""
+    from nights import light
+
+    with light(tokens) as patch:
+        yield patch
+
+
+@pytest.fixture
+def nights(tmp_path: Path, model: models.Model, patched: pytest.MonkeyPatch) -> Any:
+    """Runs one after another on one output and one store."""
+    from nights import Nights
+
+    return Nights(tmp_path, model)

@@ -15,6 +15,7 @@ from pipeline.errors import EngineDied
 from pipeline.job import Job
 from pipeline.order import ORDERS
 from pipeline.runtime import Runtime
+from pipeline.tables import RUN_COLUMNS
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
 
@@ -110,7 +111,7 @@ def read(folder):
 
 def result(tables):
     """The columns that depend on the dump alone."""
-    restaurants = tables["restaurants"].drop(results.RUN_COLUMNS)
+    restaurants = tables["restaurants"].drop(RUN_COLUMNS)
     return {"restaurants": restaurants, "reviews": tables["reviews"], "rejects": tables["rejects"].sort("source_file", "source_row")}
 
 

@@ -15,6 +15,7 @@ from pipeline.errors import BadConfiguration, Stopped, TryAgain
 from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
 from pipeline.reviews import Selection
+from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, RUN_COLUMNS
 from pipeline.tasks import sentiment, strengths
 from pipeline.tasks.calibration import Fit
 
@@ -92,7 +93,7 @@ def run(tmp_path, model):
 
 
 def result_columns(tables):
-    return tables["restaurants"].drop(results.RUN_COLUMNS), tables["reviews"]
+    return tables["restaurants"].drop(RUN_COLUMNS), tables["reviews"]
 
 
 def test_one_row_per_restaurant_and_every_dump_row_is_accounted_for(run):
@@ -124,9 +125,9 @@ def test_shuffling_the_dump_and_changing_the_order_change_no_result(tmp_path_fac
 
 def test_schemas_are_those_of_the_contract(run):
     _, tables = run(rows([2]))
-    assert dict(tables["restaurants"].schema) == results.RESTAURANTS
-    assert dict(tables["reviews"].schema) == results.REVIEWS
-    assert dict(tables["requests"].schema) == results.REQUESTS
+    assert dict(tables["restaurants"].schema) == RESTAURANTS
+    assert dict(tables["reviews"].schema) == REVIEWS
+    assert dict(tables["requests"].schema) == REQUESTS
 
 
 def test_an_empty_dump_gives_empty_results_and_loads_no_model(run, model):
@@ -134,7 +135,7 @@ def test_an_empty_dump_gives_empty_results_and_loads_no_model(run, model):
     _, tables = run([], machine=machine)
     assert machine.loaded == 0
     assert all(table.is_empty() for table in tables.values())
-    assert dict(tables["restaurants"].schema) == results.RESTAURANTS
+    assert dict(tables["restaurants"].schema) == RESTAURANTS
 
 
 def test_a_dump_of_nothing_but_rejects_gives_their_restaurants_and_loads_no_model(run, model):

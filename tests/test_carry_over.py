@@ -1,25 +1,13 @@
 """Which rows are carried over and which are looked at again: failures are, what no model run can change is not, a new day is no reason."""
 
 import pytest
-from nights import Nights, assert_equal, light
+from nights import assert_equal
 from test_incremental import reviews, text_of
 
 from pipeline.errors import BadConfiguration
 from pipeline.reviews import Selection
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
-
-
-@pytest.fixture(autouse=True)
-def patched(tokens):
-    with light(tokens) as patch:
-        yield patch
-
-
-@pytest.fixture
-def nights(tmp_path, model):
-    return Nights(tmp_path, model)
-
 
 FAILURES = {
     "everything": lambda request: True,

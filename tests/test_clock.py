@@ -6,7 +6,7 @@ import pytest
 from stored import IDENTITY, answer, fill, served
 from test_results import tables
 
-from pipeline import parts, results, store
+from pipeline import packing, parts, results
 
 YEARS = (2026, 2020, 2030, 1999)
 
@@ -19,7 +19,7 @@ def set_year(monkeypatch):
             def now(cls, tz=None):
                 return datetime(year, 1, 1, tzinfo=UTC)
 
-        monkeypatch.setattr(store, "datetime", Clock)
+        monkeypatch.setattr(packing, "datetime", Clock)
         monkeypatch.setattr(results, "datetime", Clock)
 
     return set_year

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from nights import Nights, assert_equal, light
+from nights import assert_equal
 
 from pipeline import answering
 from pipeline.tasks import summary
@@ -18,17 +18,6 @@ HOW, WHAT = (
     ["noodles", "dumplings", "pancake", "oysters", "pumpkin", "salmon", "burger", "risotto"],
 )
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - as a dump holds it
-
-
-@pytest.fixture(autouse=True)
-def patched(tokens):
-    with light(tokens) as patch:
-        yield patch
-
-
-@pytest.fixture
-def nights(tmp_path, model):
-    return Nights(tmp_path, model)
 
 
 def words(seed):

@@ -9,13 +9,13 @@ from pathlib import Path
 import polars as pl
 from test_analysis import Silent
 
-from pipeline import results
 from pipeline.analysis import analyze
 from pipeline.job import Job
 from pipeline.order import ORDERS
 from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
+from pipeline.tables import RUN_COLUMNS
 from pipeline.tasks import sentiment, strengths, summary
 from pipeline.tasks.prompts import make_request
 
@@ -161,7 +161,7 @@ def test_a_shuffled_dump_and_the_other_feed_give_equal_results(tmp_path, model, 
     for other_reviews, other_restaurants in frames[1:]:
         assert other_reviews.drop("score").equals(reviews.drop("score"))
         assert ((other_reviews["score"] - reviews["score"]).abs().drop_nulls() < 0.001).all()
-        assert other_restaurants.drop(results.RUN_COLUMNS).equals(restaurants.drop(results.RUN_COLUMNS))
+        assert other_restaurants.drop(RUN_COLUMNS).equals(restaurants.drop(RUN_COLUMNS))
 
 
 def test_the_command_writes_results_with_the_real_model(tmp_path):

@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from nights import Nights, assert_equal, light
+from nights import assert_equal
 from test_analysis import rows
 
 from pipeline import limits, upkeep
@@ -13,17 +13,6 @@ from pipeline.job import Stop
 from pipeline.limits import Limits
 
 SIZES = (3, 8, 1, 60)
-
-
-@pytest.fixture(autouse=True)
-def patched(tokens):
-    with light(tokens) as patch:
-        yield patch
-
-
-@pytest.fixture
-def nights(tmp_path, model):
-    return Nights(tmp_path, model)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from pipeline import durable, results
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.reviews import REJECT_SCHEMA
+from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of
 
 RUN = {f"run-{i}": f"20261121T00000{i}Z-00000{i}" for i in range(1, 5)}
 
@@ -21,11 +22,11 @@ RUN = {f"run-{i}": f"20261121T00000{i}Z-00000{i}" for i in range(1, 5)}
 def tables(*ids, status="ok"):
     rows = [{"restaurant_id": name, "status": status, "review_count": 1, "reused": False} for name in ids]
     reviews = [{"restaurant_id": name, "review_id": f"{name}-1", "sentiment": "positive", "flags": []} for name in ids]
-    return results.Results(
-        results.frame_of(rows, results.RESTAURANTS),
-        results.frame_of(reviews, results.REVIEWS),
-        results.frame_of([{"source_file": f"{name}.parquet", "source_row": 0, "restaurant_id": name} for name in ids], REJECT_SCHEMA),
-        results.frame_of([{"key": name, "restaurant_id": name} for name in ids], results.REQUESTS),
+    return Results(
+        frame_of(rows, RESTAURANTS),
+        frame_of(reviews, REVIEWS),
+        frame_of([{"source_file": f"{name}.parquet", "source_row": 0, "restaurant_id": name} for name in ids], REJECT_SCHEMA),
+        frame_of([{"key": name, "restaurant_id": name} for name in ids], REQUESTS),
     )
 
 
@@ -139,14 +140,14 @@ def test_the_manifest_is_written_after_all_tables(tmp_path, monkeypatch):
 
 def test_empty_results_have_the_full_schema():
     empty = tables()
-    assert dict(empty.restaurants.schema) == results.RESTAURANTS
-    assert dict(empty.reviews.schema) == results.REVIEWS
-    assert dict(empty.requests.schema) == results.REQUESTS
+    assert dict(empty.restaurants.schema) == RESTAURANTS
+    assert dict(empty.reviews.schema) == REVIEWS
+    assert dict(empty.requests.schema) == REQUESTS
 
 
 def test_schemas_survive_the_file(tmp_path):
     path = commit(tmp_path, "run-1", tables("a"), {}).parent
-    assert dict(pl.read_parquet(path / "restaurants.parquet").schema) == results.RESTAURANTS
+    assert dict(pl.read_parquet(path / "restaurants.parquet").schema) == RESTAURANTS
 
 
 def test_keeping_others_leaves_their_rows_and_replaces_ones_analysed_again():

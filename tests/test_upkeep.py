@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from stored import IDENTITY, answer, fill, found, parts_in, request, served
 
-from pipeline import parts, store, upkeep
+from pipeline import packing, parts, store, upkeep
 from pipeline.errors import NoInput, TryAgain
 from pipeline.store import Store
 
@@ -20,7 +20,7 @@ def set_clock(patch, moment):
         def now(cls, tz=None):
             return moment
 
-    patch.setattr(store, "datetime", Clock)
+    patch.setattr(packing, "datetime", Clock)
 
 
 def fill_at(tmp_path, days, numbers, **options):

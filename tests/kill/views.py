@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import parts, results
+from pipeline.tables import RUN_COLUMNS
 from pipeline.upkeep import ANSWERS
 
 TABLES = ("restaurants", "reviews", "rejects", "requests")
@@ -61,7 +62,7 @@ def result_columns(output: Path) -> dict[str, pl.DataFrame]:
     """The tables of the committed run without what tells about the run."""
     tables = read_run(resolve(output / results.CURRENT))
     return {
-        "restaurants": tables["restaurants"].drop(results.RUN_COLUMNS),
+        "restaurants": tables["restaurants"].drop(RUN_COLUMNS),
         "reviews": tables["reviews"],
         "rejects": tables["rejects"],
     }
