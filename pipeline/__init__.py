@@ -3,8 +3,8 @@
 dump ─ reviews.py ─▶ reviews, rejects         inputs.py says which files; selected rows = reviews + rejects
   restaurants.py ─▶ restaurants, chunks       grouped, ordered by time, tokenised in batches (tokens.py)
     tasks/ ─▶ requests                        a plan per task and restaurant: a generator of requests
-      run.py: order.py ─▶ engine.py           the loop: which goes next, a bounded window inside vLLM
-        ─▶ answers ─▶ plans go on             until every plan has its result or its reason
+      run.py: store.py ─▶ order.py ─▶ engine.py   the loop: what is known already, which goes next, a bounded window inside vLLM
+        ─▶ answers ─▶ plans go on             until every plan has its result or its reason, and each answer is stored
           rows.py, results.py ─▶ Parquet      one row per restaurant, the manifest last, one atomic commit
 analysis.py is these stations in a row; `jobs/` turns it into commands.
 """
