@@ -171,5 +171,13 @@ def test_the_command_writes_results_with_the_real_model(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert json.loads(Path(lines[-1]).read_text())["counts"]["sentiments"] == {"positive": 2, "neutral": 0, "negative": 1, "unlabelled": 0}
-    assert [line.split()[0] for line in lines[:-1]] == ["restaurants", "reviews", "sentiment", "tokens", "seconds", "results"]
+    assert [line.split()[0] for line in lines[:-1]] == [
+        "restaurants",
+        "reviews",
+        "sentiment",
+        "answers",
+        "tokens",
+        "seconds",
+        "results",
+    ]
     assert "vllm" not in done.stderr.replace("vLLM", "")
