@@ -14,6 +14,8 @@ import driver
 import polars as pl
 import views
 
+from pipeline.store import stored_key
+
 
 @dataclass
 class Place:
@@ -73,7 +75,9 @@ class Place:
         """Which of the questions that were ever asked here the store can answer."""
         identity = json.loads((views.resolve(self.output / "current.json") / "manifest.json").read_text())["identity"]
         stored = views.stored_keys(store or self.store)
-        return {key for number in range(len(self.asked)) for key in self.answered(number) if views.stored_key(key, identity) in stored}
+        return {
+            key for number in range(len(self.asked)) for key in self.answered(number) if stored_key(bytes.fromhex(identity), key) in stored
+        }
 
 
 def write_dump(path: Path, sizes: Sequence[int], broken: int) -> Path:

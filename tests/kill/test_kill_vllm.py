@@ -14,6 +14,7 @@ import pytest
 import views
 
 from pipeline import parts, results
+from pipeline.store import stored_key
 from pipeline.tasks.sentiment import NEUTRAL_WIDTH
 from pipeline.upkeep import ANSWERS
 
@@ -101,7 +102,7 @@ def test_stored_answers_are_not_asked_again_by_the_runs_after_a_kill(killed, tel
     folder, before, committed = killed
     requests = pl.read_parquet(committed / "requests.parquet")
     manifest = json.loads((committed / results.MANIFEST).read_text())
-    names = {key: views.stored_key(key, manifest["identity"]) for key in requests["key"].unique()}
+    names = {key: stored_key(bytes.fromhex(manifest["identity"]), key) for key in requests["key"].unique()}
     known = {high.to_bytes(8, "little") + low.to_bytes(8, "little") for high, low in keys(before)}
     from_store = requests.filter(pl.col("key").is_in([key for key, name in names.items() if name in known]))
     assert from_store.height > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,8 +82,3 @@ def stored_keys(store: Path) -> set[bytes]:
         found |= {high.to_bytes(8, "little") + low.to_bytes(8, "little") for high, low in rows.iter_rows()}
     assert not (store / ANSWERS / parts.SET_ASIDE).exists()
     return found
-
-
-def stored_key(key: str, identity: str) -> bytes:
-    """How the store names the answer to a request."""
-    return hashlib.blake2b(bytes.fromhex(key), digest_size=16, key=bytes.fromhex(identity)).digest()
