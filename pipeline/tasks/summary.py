@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.errors import TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Summary, TaskName
-from pipeline.restaurants import Tokenised, cut
+from pipeline.restaurants import Tokenised, cut, place
 from pipeline.tasks.overlap import content_words, distinct, repetitive, representative, supporting
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, main_language, make_request
 from pipeline.tokens import Tokens, concatenate
@@ -57,7 +57,7 @@ class SummaryTask:
             return verified([], {}, reviews)
         requests = [self._part(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
         answers: Mapping[str, Answer] = yield requests
-        # A part is known by its first review, so that merges, like chunks, shift little when reviews are added.
+        # A part stands where its first review does, so that a new review changes the merges above its chunk and no other.
         parts = []
         for chunk, request in zip(restaurant.chunks, requests, strict=True):
             sentences = sentences_of(answers[request.key])
@@ -65,7 +65,7 @@ class SummaryTask:
                 found = extract([reviews[i] for i in chunk])
                 extracted |= found
                 sentences = list(found)
-            parts.append((reviews[chunk[0]].review_id, sentences))
+            parts.append((place(reviews[chunk[0]]), sentences))
         while len(parts) > 1:
             groups = self._fitting(parts, restaurant.budget)
             merges = {group[0][0]: self._merge(restaurant, group) for group in groups if len(group) > 1}
@@ -74,25 +74,25 @@ class SummaryTask:
         return verified(parts[0][1], extracted, reviews)
 
     @staticmethod
-    def _merged(group: Sequence[tuple[str, list[str]]], answers: Mapping[str, Answer], merges: Mapping[str, Request]) -> list[str]:
-        name, sentences = group[0]
-        if name not in merges:
+    def _merged(group: Sequence[tuple[bytes, list[str]]], answers: Mapping[str, Answer], merges: Mapping[bytes, Request]) -> list[str]:
+        where, sentences = group[0]
+        if where not in merges:
             return sentences
         everything = [sentence for _, some in group for sentence in some]
-        return sentences_of(answers[merges[name].key]) or [everything[i] for i in representative(everything, ENOUGH_SENTENCES)]
+        return sentences_of(answers[merges[where].key]) or [everything[i] for i in representative(everything, ENOUGH_SENTENCES)]
 
     def _part(self, restaurant: Tokenised, number: int, chunk: range) -> Request:
         shared = self._chunks.shared(restaurant, chunk)
         prompt = concatenate(shared, self._tail)
         return make_request("summary", "part", restaurant.restaurant.restaurant_id, prompt, SAMPLING, number, len(shared))
 
-    def _fitting(self, parts: Sequence[tuple[str, list[str]]], budget: int) -> list[Sequence[tuple[str, list[str]]]]:
+    def _fitting(self, parts: Sequence[tuple[bytes, list[str]]], budget: int) -> list[Sequence[tuple[bytes, list[str]]]]:
         """Consecutive parts that fit one merge, at least two in one of them, so that the tree gets smaller."""
         sizes = [sum(len(one.ids) + _LINE_MARKS for one in self._tokens.encode(sentences)) for _, sentences in parts]
-        groups = [parts[run.start : run.stop] for run in cut([name for name, _ in parts], sizes, budget)]
+        groups = [parts[run.start : run.stop] for run in cut([where for where, _ in parts], sizes, budget)]
         return groups if len(groups) < len(parts) else [parts[i : i + 2] for i in range(0, len(parts), 2)]
 
-    def _merge(self, restaurant: Tokenised, group: Sequence[tuple[str, list[str]]]) -> Request:
+    def _merge(self, restaurant: Tokenised, group: Sequence[tuple[bytes, list[str]]]) -> Request:
         """Partial summaries are the model's words about hostile text: encoded as reviews are."""
         pieces = []
         for one in self._tokens.encode([sentence for _, sentences in group for sentence in sentences]):
