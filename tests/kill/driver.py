@@ -78,4 +78,4 @@ def watch(base: Path, report: Path) -> None:
                 if line not in seen:
                     seen.add(line)
                     file.write(line)
-            time.sleep(time.monotonic() - began)  # half of the time, so that the runs get on
+            time.sleep(3 * (time.monotonic() - began))  # a quarter of the time, so that the runs get on
