@@ -14,7 +14,7 @@ from pipeline.errors import BadConfiguration
 from pipeline.manifest import plain
 from pipeline.results import committed
 from pipeline.reviews import Selection
-from pipeline.tables import Results
+from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, parted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,12 @@ class Previous:
     def unchanged(self, fingerprints: Mapping[str, str]) -> set[str]:
         """Restaurants whose row was computed from just what they are now. A row in which something failed has no fingerprint."""
         rows = self.results.restaurants.select("restaurant_id", "fingerprint").drop_nulls().iter_rows()
-        return {name for name, fingerprint in rows if fingerprints.get(name) == fingerprint}
+        return {name for name, fingerprint in rows if fingerprints.get(name) == parted(fingerprint)[0]}
+
+    @property
+    def stale(self) -> bool:
+        """Whether some comparison in it may be older than its peers' rows: a narrow run leaves those of others alone."""
+        return self.manifest.get("updated") is not None
 
     def holds(self, tables: Results, selection: Selection | None) -> bool:
         """Whether readers of this output already see these tables as the results of this selection (None: whatever it was)."""
@@ -77,5 +82,10 @@ def _read_back(run: tuple[Path, Mapping[str, Any]], here: bool, warn: Callable[[
         tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("restaurants", "reviews", "rejects", "requests")]
     except (OSError, PolarsError, PanicException) as error:
         warn(f"warning: {folder}: its tables cannot be read ({str(error)[:120]}); no row of it is carried over")
+        return None
+    if any(
+        frame.schema != schema for frame, schema in zip((tables[0], tables[1], tables[3]), (RESTAURANTS, REVIEWS, REQUESTS), strict=True)
+    ):
+        warn(f"warning: {folder}: its tables have other columns, of another version; no row of it is carried over")
         return None
     return Previous(folder, manifest, Results(*tables), here)

@@ -14,16 +14,17 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
 from pipeline.engine import Engine
 from pipeline.errors import TaskFailed
 from pipeline.limits import Limits
+from pipeline.needs import Exchange
 from pipeline.order import Key, Order, prefill_cost
-from pipeline.records import Answer, Asked, Outcome, Plan, Request, Restaurant
+from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Praise, Request, Restaurant, Step
 from pipeline.restaurants import Tokenised
 from pipeline.store import Answers, Forgetful
 from pipeline.suspects import GIVEN_UP, MOST_DEATHS
@@ -39,6 +40,20 @@ class Observer(Protocol):
     def asked(self, request: Request) -> None: ...
     def answered(self, request: Request, answer: Answer) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
+
+
+class FollowUp(Protocol):
+    """A second stage per restaurant, which needs tables of others."""
+
+    name: str
+
+    def table(self, outcome: Outcome) -> Praise | None:
+        """What others need of this restaurant."""
+        ...
+
+    def follow(self, outcome: Outcome) -> Plan | None:
+        """The second stage; None where the first one left nothing to go on with."""
+        ...
 
 
 NOBODY = Tokenised(Restaurant("", ()), (), (), {}, 0)
@@ -64,8 +79,13 @@ class Loop:
         observer: Observer | None = None,
         store: Answers | None = None,
         limits: Limits | None = None,
+        follow_up: FollowUp | None = None,
+        tables: Mapping[str, Praise | None] | None = None,
     ) -> None:
+        """`tables`: of restaurants that are not in this pass."""
         self._tasks = tasks
+        self._follow_up = follow_up
+        self._exchange = Exchange(dict(tables or {}))
         self._order = order
         self._engine = engine
         self._observer = observer
@@ -95,7 +115,7 @@ class Loop:
         """
         lookahead = float("inf") if self._order.whole else 2 * self._engine.window
         more = True
-        while more or self._questions:
+        while more or self._questions or self._give_up():
             check()
             self.ended = self.ended or self._limits.reached(self._fed)
             if more and not self.ended and len(self._ready) < lookahead:
@@ -117,7 +137,7 @@ class Loop:
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
         work = self._open[""] = Work(NOBODY, {"": plan})
-        self._ask(work, "", work.advance("", None))
+        self._go_on(work, "", work.advance("", None))
         self._settle()
         for _ in self.run(iter(()), check):
             pass
@@ -136,14 +156,42 @@ class Loop:
             if self._observer:
                 self._observer.admitted(restaurant.restaurant)
             work = self._open[restaurant.restaurant.restaurant_id] = Work(restaurant)
-            for name, requests in list(work.open(self._tasks if restaurant.chunks else ())):
-                self._ask(work, name, requests)
+            for name, step in list(work.open(self._tasks if restaurant.chunks else ())):
+                self._go_on(work, name, step)
             self._close_if_done(work)
             if len(self._new) >= 2 * self._engine.window:
                 self._settle()
                 return True
         self._settle()
         return False
+
+    def follow(self, restaurant: Restaurant, name: str, plan: Plan) -> None:
+        """Begins a restaurant's second stage; its reviews are not held for that."""
+        light = replace(restaurant, reviews=())
+        work = self._open[restaurant.restaurant_id] = Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True)
+        self._go_on(work, name, work.advance(name, None))
+        self._close_if_done(work)
+
+    def _go_on(self, work: Work, name: str, step: Step) -> None:
+        """A plan's next step: requests to ask, or tables that it needs."""
+        while isinstance(step, Needs):
+            tables = self._exchange.ask(work, name, step)
+            if tables is None:
+                return
+            step = work.advance(name, tables)
+        self._ask(work, name, step)
+
+    def _give_up(self) -> bool:
+        """Whether there were plans that waited for tables which will not come, and go on without."""
+        return self._resume(self._exchange.give_up())
+
+    def _resume(self, ready: Iterator[tuple[Work, str, Mapping[str, Praise | None]]]) -> bool:
+        resumed = False
+        for work, name, tables in list(ready):
+            self._go_on(work, name, work.advance(name, tables))
+            self._close_if_done(work)
+            resumed = True
+        return resumed
 
     def _ask(self, work: Work, name: str, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -224,10 +272,13 @@ class Loop:
             self._store.add(question.request, answer)
             if self._observer:
                 self._observer.answered(question.request, answer)
-        for i, (work, name, request) in enumerate(question.waiting):
-            reused = stored or i > 0  # else paid for by the first who asked
-            work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
-            self._ask(work, name, work.receive(name, answer))
+        told: set[tuple[int, str]] = set()
+        for work, name, request in question.waiting:
+            reused = stored or bool(told)  # else paid for by the first who asked
+            if (id(work), request.task) not in told:  # strengths asks the questions of sentiment, too
+                work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
+            told.add((id(work), request.task))
+            self._go_on(work, name, work.receive(name, answer))
             self._close_if_done(work)
 
     def _close_if_done(self, work: Work) -> None:
@@ -238,5 +289,12 @@ class Loop:
         del self._open[work.restaurant.restaurant.restaurant_id]
         outcome = work.outcome(self.ended)
         self._done.append(outcome)
+        if work.follows:
+            return
         if self._observer:
             self._observer.finished(outcome)
+        if self._follow_up and not outcome.pending:
+            plan = self._follow_up.follow(outcome)
+            if plan is not None:
+                self.follow(outcome.restaurant, self._follow_up.name, plan)
+            self._resume(self._exchange.add(outcome.restaurant.restaurant_id, self._follow_up.table(outcome)))
