@@ -58,14 +58,15 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             narrow = job.update and not job.selection.whole
             compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
             changed = dump.without(unchanged)
-            tables, anew = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop)
+            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
-        tables = replace(tables, rejects=dump.rejects)
+        seconds["idle"] = round(answered.idle_s, 3)
+        tables = replace(answered.tables, rejects=dump.rejects)
         if before:
-            tables = tables.carry_over(before.results, unchanged).compared_anew(anew)
+            tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
             if unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration, EngineDied
@@ -34,6 +35,16 @@ SIGNAL_S = 1.0
 """A signal to the whole process group reaches the engine's process and this one within that time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`tables`: a row for each restaurant. `compared`: comparisons of other restaurants that have changed with these. `idle_s`: seconds
+    between requests in which the engine had nothing to do."""
+
+    tables: Results
+    compared: list[Row]
+    idle_s: float = 0.0
+
+
 def answer_all(
     dump: Dump,
     job: Job,
@@ -45,15 +56,14 @@ def answer_all(
     store: Store,
     progress: Progress,
     stop: Stop,
-) -> tuple[Results, list[Row]]:
-    """The tables of a dump's restaurants, a row for each; beside them the comparisons of other restaurants that have changed with them.
-    Where nothing has to be asked, no engine is loaded.
+) -> Answered:
+    """All that the tasks find out of a dump's restaurants. Where nothing has to be asked, no engine is loaded.
 
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
     if dump.reviews.is_empty() and not comparing.due:
-        outcomes = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
-        return tables_of(outcomes, dump.rejects, job.tasks, fingerprints)
+        nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
+        return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints))
     tokens = runtime.tokens
     tasks = _tasks(job.tasks, tokens, fits)
     groups, budget = _grouped(dump, tokens, tasks, job.chunk_tokens, runtime.engine.max_model_len)
@@ -65,7 +75,8 @@ def answer_all(
         for name, stand in comparing.due.items():
             if comparison:
                 loop.follow(Restaurant(name, ()), comparison.name, comparison.plan(stand))
-        return tables_of(_outcomes(loop, restaurants, groups, job.tasks, stop), dump.rejects, job.tasks, fingerprints, comparing.rows)
+        outcomes = _outcomes(loop, restaurants, groups, job.tasks, stop)
+        return Answered(*tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows), loop.idle_s)
     except EngineDied:
         time.sleep(SIGNAL_S)
         stop()  # an engine that died of a stop signal is no suspect's work

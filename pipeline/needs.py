@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from pipeline.records import Needs, Praise
+from pipeline.records import Needs, Outcome, Plan, Praise
 from pipeline.work import Work
 
 Tables = Mapping[str, Praise | None]
+
+
+class FollowUp(Protocol):
+    """A second stage per restaurant, which needs tables of others."""
+
+    name: str
+
+    def table(self, outcome: Outcome) -> Praise | None:
+        """What others need of this restaurant."""
+        ...
+
+    def follow(self, outcome: Outcome) -> Plan | None:
+        """The second stage; None where the first one left nothing to go on with."""
+        ...
 
 
 @dataclass
