@@ -38,7 +38,7 @@ def rated(reviews: pl.DataFrame, languages: Collection[str]) -> list[Anchor]:
         sides = [_lowest(usable.filter(language=language, label=label)["text"].unique()) for label in (0, 1)]
         if min(map(len, sides)) >= LEAST_RATED:
             found += [Anchor(text, label, language) for label, side in enumerate(sides) for text in side]
-    return found
+    return sorted(found, key=lambda one: _place(one.text))  # labels mixed
 
 
 def too_few(languages: Collection[str]) -> str:
@@ -48,4 +48,8 @@ def too_few(languages: Collection[str]) -> str:
 
 
 def _lowest(texts: Iterable[str]) -> list[str]:
-    return sorted(texts, key=lambda text: (hashlib.blake2b(text.encode(), digest_size=8).digest(), text))[:MOST_RATED]
+    return sorted(texts, key=_place)[:MOST_RATED]
+
+
+def _place(text: str) -> tuple[bytes, str]:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest(), text

@@ -3,13 +3,14 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import polars as pl
 import pytest
 from deterministic_engine import DeterministicEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tasks import READS, restaurant
+from test_tasks import READS, restaurant, word_answer
 from tokenizers import Tokenizer, decoders, models
 from tokenizers import pre_tokenizers as splitting
 
@@ -157,6 +158,31 @@ def test_a_name_depends_on_model_language_source_and_wording(monkeypatch):
     assert name_of("en", IDENTITY) == names[0]
 
 
+@pytest.fixture
+def reads(monkeypatch):
+    """The engine without a model tells no label from the other; here it counts as if it did."""
+    fit = calibration.fit
+    monkeypatch.setattr(sentiment, "fit", lambda raw: {language: replace(one, auc=0.9) for language, one in fit(raw).items()})
+
+
+def test_a_language_that_the_first_answers_show_to_be_out_of_reach_costs_no_more_of_them(tokens):
+    many = [Anchor(f"{language} soup {i}", i % 2, language) for language in ("en", "ko") for i in range(90)]
+    plan = sentiment.calibrate(tokens, many)
+
+    def answer(requests):
+        asked = [tokens._ours.decode(request.prompt.tolist()).split("Review: ")[-1] for request in requests]
+        leans = [3.0 * (-1) ** (int(text.split()[2]) + 1) if text.startswith("en") else 0.0 for text in asked]
+        return {request.key: word_answer(tokens, request, lean) for request, lean in zip(requests, leans, strict=True)}
+
+    first = next(plan)
+    second = plan.send(answer(first))
+    assert (len(first), len(second)) == (2 * sentiment.PROBE, 90 - sentiment.PROBE)
+    with pytest.raises(StopIteration) as end:
+        plan.send(answer(second))
+    fits = end.value.value
+    assert {language: (one.readable, one.anchors) for language, one in fits.items()} == {"en": (True, 90), "ko": (False, sentiment.PROBE)}
+
+
 class Told(list):
     def stage(self, what):
         self.append(what)
@@ -178,7 +204,7 @@ class Here:
         return fits, len(self.engine.submitted) - asked
 
 
-def test_a_fit_on_ratings_is_asked_once_and_stays_when_ratings_change(tmp_path, tokens):
+def test_a_fit_on_ratings_is_asked_once_and_stays_when_ratings_change(tmp_path, tokens, reads):
     here, told = Here(tmp_path, tokens), Told()
     first, asked = here.fits(reviews(60, 50), told)
     assert (asked, first["en"].source, first["en"].anchors) == (110, "ratings", 110)
@@ -187,7 +213,7 @@ def test_a_fit_on_ratings_is_asked_once_and_stays_when_ratings_change(tmp_path, 
     assert here.fits(reviews(90, 80), told, anew=True)[1] == 170
 
 
-def test_a_language_with_too_few_ratings_falls_back_to_the_anchors_with_a_warning(tmp_path, tokens):
+def test_a_language_with_too_few_ratings_falls_back_to_the_anchors_with_a_warning(tmp_path, tokens, reads):
     here, told = Here(tmp_path, tokens), Told()
     fits, asked = here.fits(pl.concat([reviews(60, 50), reviews(60, 3, "ko")]), told)
     assert {language: one.source for language, one in fits.items()} == {"en": "ratings", "ko": "anchors"}
@@ -197,7 +223,7 @@ def test_a_language_with_too_few_ratings_falls_back_to_the_anchors_with_a_warnin
     assert here.fits(pl.concat([reviews(60, 50), reviews(60, 3, "ko")]), told) == (fits, 0)
 
 
-def test_without_being_asked_the_ratings_are_not_looked_at(tmp_path, tokens):
+def test_without_being_asked_the_ratings_are_not_looked_at(tmp_path, tokens, reads):
     here = Here(tmp_path, tokens)
     fits, asked = here.fits(reviews(60, 50), Told(), source="anchors")
     assert (fits["en"].source, asked) == ("anchors", len(anchors(["en"])))
