@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -64,6 +64,12 @@ PARTLY_FAILED = 3
 @click.option("--force", is_flag=True, help="Ask everything of --tasks anew, although the store knows it; the new answers replace the old.")
 @click.option("--recalibrate", is_flag=True, help="Fit the boundary of sentiment anew; else it stays as first fitted for a model.")
 @click.option(
+    "--calibrate-on",
+    type=click.Choice(["anchors", "ratings"]),
+    default="anchors",
+    help="Fit the boundary of sentiment on written anchor reviews, or on a sample of the dump's rated ones.",
+)
+@click.option(
     "--stop-at", callback=parse_deadline, metavar="TIME", help="Feed nothing after 05:45 or 2026-11-21T05:45+09:00; commit what is done."
 )
 @click.option("--max-prompt-tokens", type=click.IntRange(min=1), metavar="N", help="Feed no more prompt tokens; commit what is done.")
@@ -109,6 +115,7 @@ def analyze(
     no_store: bool,
     force: bool,
     recalibrate: bool,
+    calibrate_on: Literal["anchors", "ratings"],
     stop_at: datetime | None,
     max_prompt_tokens: int | None,
     order: str | None,
@@ -146,6 +153,7 @@ def analyze(
         store=None if no_store else store or output.resolve().with_name(f"{output.resolve().name}.store"),
         force=force,
         recalibrate=recalibrate,
+        calibrate_on=calibrate_on,
         limits=Limits(stop_at, max_prompt_tokens),
     )
     rule = choose(order, use_priority_queue, priority_by_prefill_cost)
@@ -170,12 +178,21 @@ def closing_table(done: Committed) -> str:
         + (f" ({counts['carried_over']:,} unchanged)" if counts["carried_over"] else ""),
         "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
         "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
+        **_agreement(done.manifest["rating_agreement"]),
         "answers": f"{counts['requests'] - counts['answers_reused']:,} asked, {counts['answers_reused']:,} known already",
         "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
         "seconds": ", ".join(f"{name} {value:.1f}" for name, value in done.seconds.items()),
         "results": str(done.manifest_path.parent),
     }
     return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+
+
+def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    balanced = "" if found["balanced"] is None else f", {found['balanced']:.0%} with both sides weighed alike"
+    low = f"; low in {found['low_restaurants']:,} of {found['restaurants']:,} restaurants" if found["restaurants"] else ""
+    return {"agreement": f"{found['agreement']:.0%} of {found['reviews']:,} rated reviews{balanced}{low}"}
 
 
 def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import previous, results
+from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.calibrations import fits_for
 from pipeline.comparing import comparing
@@ -52,7 +53,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         with _measure(seconds, "load"):
             runtime = Runtime(machine)
         with _measure(seconds, "generate"), _store(job, runtime, progress) as store:
-            fits = fits_for(dump.reviews["language"].unique(), runtime, store, progress, stop, job.recalibrate)
+            fits = fits_for(dump.reviews, runtime, store, progress, stop, job.recalibrate, job.calibrate_on)
             marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
             narrow = job.update and not job.selection.whole
@@ -76,7 +77,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         with _measure(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
-            described = _described(job, order, runtime, fits, before) | {"store": answers}
+            agreed = agreement(dump.reviews, tables.reviews)
+            if agreed and agreed.warning:
+                progress.stage(f"warning: {agreed.warning}")
+            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
+            described = _described(job, order, runtime, fits, before) | checked
             results.write(job.output, run_id, tables, describe(run_id, dump.files, tables, set(marks), described, seconds))
             with stop.held():
                 path = results.publish(job.output, run_id)

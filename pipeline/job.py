@@ -11,6 +11,7 @@ from typing import Protocol
 from pipeline.limits import Limits
 from pipeline.reviews import MOST_INPUT_BYTES, Selection
 from pipeline.run import Observer
+from pipeline.tasks.calibration import Source
 
 TASKS = ("sentiment", "summary", "strengths")
 CHUNK_TOKENS = 2560
@@ -40,7 +41,7 @@ class Stop:
 class Job:
     """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `update` keeps the committed
     rows of all restaurants that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force`
-    asks everything anew, `recalibrate` fits the boundary of sentiment anew."""
+    asks everything anew, `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says."""
 
     inputs: Sequence[str]
     output: Path
@@ -53,5 +54,6 @@ class Job:
     store: Path | None = None
     force: bool = False
     recalibrate: bool = False
+    calibrate_on: Source = "anchors"
     max_input_bytes: int = MOST_INPUT_BYTES
     limits: Limits = field(default_factory=Limits)

@@ -106,7 +106,8 @@ def test_a_chunk_has_one_numbered_line_per_review_whatever_the_reviews_say(token
 @given(text=HOSTILE)
 def test_a_review_cannot_end_its_part_of_the_sentiment_question(tokens, text):
     (request,) = next(sentiment.SentimentTask(tokens, READS).plan(restaurant(tokens, text)))
-    around = concatenate(tokens.part(sentiment.QUESTION.before), tokens.part(sentiment.QUESTION.after))
+    question = sentiment.QUESTIONS["en"]
+    around = concatenate(tokens.part(question.before), tokens.part(question.after))
     assert line_ends(tokens, request.prompt) == line_ends(tokens, around)
     assert read(tokens, request.prompt).endswith("\n\nOverall, the customer felt")
 

@@ -175,6 +175,7 @@ def test_the_command_writes_results_with_the_real_model(tmp_path):
         "restaurants",
         "reviews",
         "sentiment",
+        "agreement",
         "answers",
         "tokens",
         "seconds",

@@ -38,7 +38,7 @@ def run(task, tokenised, engine=None):
 
 def word_answer(tokens, request, satisfied):
     """An answer that finds the satisfied words, all together, e^satisfied times as likely as the others."""
-    yes = {tokens.word(word) for word in sentiment.QUESTION.words["satisfied"]} - {None}
+    yes = {tokens.word(word) for word in sentiment.QUESTIONS["en"].words["satisfied"]} - {None}
     satisfied -= math.log(len(yes) / (len(request.sampling.choices) - len(yes)))
     return Answer(request.key, logprobs={t: satisfied if t in yes else 0.0 for t in request.sampling.choices}, finish_reason="stop")
 
@@ -81,10 +81,10 @@ def test_a_review_whose_answer_failed_is_unlabelled_and_the_others_are_not(token
 
 def test_written_anchors_cover_both_languages_and_both_sides():
     anchors = calibration.anchors(["en", "ko"])
-    for language, least in (("en", 80), ("ko", 40)):
+    for language in ("en", "ko"):
         labels = [anchor.label for anchor in anchors if anchor.language == language]
-        assert len(labels) >= least
-        assert 0.4 <= sum(labels) / len(labels) <= 0.6
+        assert len(labels) >= 120
+        assert 0.45 <= sum(labels) / len(labels) <= 0.55
     assert len({anchor.text for anchor in anchors}) == len(anchors)
 
 
