@@ -82,7 +82,7 @@ def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     """Digest of what a row depends on beside its restaurant's rows of the dump."""
     form = [version("review-digest"), {name: str(dtype) for name, dtype in RESTAURANTS.items()}]
     wording = [(name, WORDINGS[name]) for name in job.tasks]
-    return digest([form, runtime.identity, job.chunk_tokens, wording, {name: asdict(one) for name, one in fits.items()}])
+    return digest([form, runtime.identity, job.chunk_tokens, job.max_reviews, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
 def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous | None) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit]
         "model": runtime.model.name,
         "revision": runtime.model.revision,
         "identity": runtime.identity,
-        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens},
+        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens, "max_reviews": job.max_reviews},
         "wording": {name: digest(WORDINGS[name]) for name in job.tasks},
         "calibration": {name: asdict(one) for name, one in fits.items()},
     }

@@ -11,6 +11,7 @@ from typing import Protocol
 from pipeline.limits import Limits
 from pipeline.reviews import MOST_INPUT_BYTES, Selection
 from pipeline.run import Observer
+from pipeline.sampling import MAX_REVIEWS
 
 TASKS = ("sentiment", "summary", "strengths")
 CHUNK_TOKENS = 2560
@@ -38,7 +39,8 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already
+    """What is to be done. `max_reviews`: of a restaurant that its summary and strengths are made from, by `sampling.sample`; None for all.
+    `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already
     paid for; None keeps them for this run only. `force` asks everything anew, `recalibrate` fits the boundary of sentiment anew."""
 
     inputs: Sequence[str]
@@ -47,6 +49,7 @@ class Job:
     selection: Selection = field(default_factory=Selection)
     tasks: Sequence[str] = TASKS
     chunk_tokens: int = CHUNK_TOKENS
+    max_reviews: int | None = MAX_REVIEWS
     update: bool = False
     store: Path | None = None
     force: bool = False

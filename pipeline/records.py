@@ -154,7 +154,8 @@ class Asked:
 class Outcome:
     """A restaurant whose last answer is in: results by task, reasons by task where there is none, what was asked.
 
-    `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run.
+    `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run. `sampled_count`: reviews
+    that its texts were made from.
     """
 
     restaurant: Restaurant
@@ -165,6 +166,7 @@ class Outcome:
     finished_s: float
     pending: bool = False
     again: bool = False
+    sampled_count: int = 0
 
     @property
     def status(self) -> Status:

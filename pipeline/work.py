@@ -89,4 +89,5 @@ class Work:
             finished,
             pending=bool(unfinished),
             again=self.again or bool(unfinished),
+            sampled_count=sum(map(len, self.restaurant.chunks)),
         )

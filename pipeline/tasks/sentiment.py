@@ -47,11 +47,17 @@ class SentimentTask:
         """Returns a list of Sentiment, one per review in order. Raises TaskFailed where not a single review has a label."""
         reviews = restaurant.restaurant.reviews
         fits = [self._fits.get(review.language) for review in reviews]
+        chunk_of = {i: number for number, chunk in enumerate(restaurant.chunks) for i in chunk}  # those outside the sample come last
         asked = {
-            i: self._asker.ask("sentiment", "label", restaurant.restaurant.restaurant_id, restaurant.ids[i], chunk)
-            for chunk, run in enumerate(restaurant.chunks)
-            for i in run
-            if (it := fits[i]) is not None and it.readable
+            i: self._asker.ask(
+                "sentiment",
+                "label",
+                restaurant.restaurant.restaurant_id,
+                restaurant.ids[i],
+                chunk_of.get(i, len(restaurant.chunks)),
+            )
+            for i, it in enumerate(fits)
+            if it is not None and it.readable
         }
         if not asked:
             raise OutOfReach(does_not_read(review.language for review in reviews))

@@ -56,8 +56,8 @@ class StrengthsTask:
         self._tokens, self._readable = tokens, readable
         self._asker = Asker(tokens, ASPECT_QUESTION)
         self._chunks = ChunkPrompt(tokens)
-        self._tail = self._chunks.tail(INSTRUCTION)
-        self.overhead = self._chunks.overhead(self._tail) + SAMPLING.max_tokens
+        self._tails = {language: self._chunks.tail(INSTRUCTION, language) for language in SYSTEM}
+        self.overhead = self._chunks.overhead(*self._tails.values()) + SAMPLING.max_tokens
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns Strengths of the chunks with a usable answer. Raises TaskFailed where there is none, or no model for the language."""
@@ -65,13 +65,13 @@ class StrengthsTask:
         language = main_language(reviews)
         if language not in self._readable:
             raise OutOfReach(does_not_read([language]))
-        finds = [self._find(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
+        finds = [self._find(restaurant, number, chunk, language) for number, chunk in enumerate(restaurant.chunks)]
         answers: Mapping[str, Answer] = yield finds
         usable = [answers[request.key] for request in finds if answers[request.key].usable]
         if not usable:
             raise TaskFailed(f"find: {explain(answers[finds[0].key])}")
         claims = [claim for answer in usable for claim in parse(answer.text)]
-        verified = verify(claims, reviews)
+        verified = verify(claims, restaurant.sampled)
         supported = merge(verified)
         texts = self._tokens.encode([claim for claim, _ in supported])
         asks = [self._asker.ask("strengths", "aspect", restaurant.restaurant.restaurant_id, one.ids, len(finds)) for one in texts]
@@ -86,9 +86,9 @@ class StrengthsTask:
         found = self._asker.log_probabilities(answer) if answer.usable else {"other": 0.0}
         return max(found, key=lambda aspect: found[aspect])
 
-    def _find(self, restaurant: Tokenised, number: int, chunk: range) -> Request:
-        shared = self._chunks.shared(restaurant, chunk)
-        prompt = concatenate(shared, self._tail)
+    def _find(self, restaurant: Tokenised, number: int, chunk: Sequence[int], language: str) -> Request:
+        shared = self._chunks.shared(restaurant, chunk, language)
+        prompt = concatenate(shared, self._tails[language])
         return make_request("strengths", "find", restaurant.restaurant.restaurant_id, prompt, SAMPLING, number, len(shared))
 
 
