@@ -23,8 +23,8 @@ from pipeline import parts, summary_wordings
 from pipeline.records import Answer, Request, Sampling
 from pipeline.restaurants import group
 from pipeline.reviews import read
+from pipeline.runtime import Runtime
 from pipeline.store import Store, stored_key
-from pipeline.tokens import Tokens
 
 IDENTITY = "00" * 16
 
@@ -87,6 +87,9 @@ def store(answers: int, keys: int, added: int, folder: Path | None) -> None:
 @click.option("--restaurants", type=click.IntRange(min=1), default=40, help="Restaurants to ask about, by id after those.")
 @click.option("--reviews", type=click.IntRange(min=1), default=25, help="Of each restaurant to show, and as many to leave out; by date.")
 @click.option("--seed", type=int, default=7, help="Of the draws of other reviews.")
+@click.option(
+    "--store", type=click.Path(file_okay=False, path_type=Path), default=Path("summaries.store"), help="Answers already paid for."
+)
 @machine_options
 def summaries(
     inputs: Sequence[str],
@@ -96,6 +99,7 @@ def summaries(
     restaurants: int,
     reviews: int,
     seed: int,
+    store: Path,
     **machine: Any,
 ) -> None:
     """Compare wordings of the request for a summary on English reviews.
@@ -108,12 +112,11 @@ def summaries(
     if unknown := sorted(set(wording) - set(known)):
         raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(known)}", param_hint="--wording")
     cases = summary_wordings.cases(group(read(inputs, column), {}, 0, 0), skip, restaurants, reviews, reviews, seed)
-    local = make_machine(**machine, tell=progress.stage)
-    model = local.model()
-    tokens, engine = Tokens(model.folder), local.engine(model)
+    runtime = Runtime(make_machine(**machine, tell=progress.stage))
     chosen = {name: known[name] for name in wording or known}
-    found = summary_wordings.measure(cases, chosen, tokens, engine, seed, progress.stage, stop)
-    click.echo(json.dumps({"model": model.name, "skip": skip, "reviews": reviews, "seed": seed, **found}, indent=2))
+    with Store(store, runtime.identity, progress.stage) as answers:
+        found = summary_wordings.measure(cases, chosen, runtime.tokens, runtime.engine, answers, seed, progress.stage, stop)
+    click.echo(json.dumps({"model": runtime.model.name, "skip": skip, "reviews": reviews, "seed": seed, **found}, indent=2))
 
 
 def _timed(work: Any) -> float:

@@ -23,13 +23,14 @@ from pipeline.order import ORDERS
 from pipeline.records import Outcome, Restaurant, Sampling, Summary
 from pipeline.restaurants import Groups, tokenise
 from pipeline.run import Loop
+from pipeline.store import Answers
 from pipeline.tasks.overlap import content_words, supporting
 from pipeline.tasks.summary import WORDING, SummaryTask, Wording, sentences_of
 from pipeline.tokens import Tokens
 
 DRAWS = 5
 """Of other restaurants' reviews, and of random reviews, for each restaurant."""
-TOGETHER = 16
+TOGETHER = 10
 """Restaurants that all wordings are asked about before the next ones, so that their reviews stay in the prefix cache."""
 
 
@@ -86,6 +87,7 @@ def measure(
     wordings: Mapping[str, Wording],
     tokens: Tokens,
     engine: Engine,
+    store: Answers,
     seed: int,
     tell: Callable[[str], None] = lambda what: None,
     check: Callable[[], None] = lambda: None,
@@ -96,15 +98,17 @@ def measure(
         some = cases[start : start + TOGETHER]
         tell(f"{start} of {len(cases)} restaurants")
         for name, wording in wordings.items():
-            said[name] += _ask(some, SummaryTask(tokens, {"en"}, {"en": wording}), tokens, engine, check)
+            said[name] += _ask(some, SummaryTask(tokens, {"en"}, {"en": wording}), tokens, engine, store, check)
     return {name: figures(some, seed) for name, some in said.items()}
 
 
-def _ask(cases: Sequence[Case], task: SummaryTask, tokens: Tokens, engine: Engine, check: Callable[[], None]) -> Iterator[Said]:
+def _ask(
+    cases: Sequence[Case], task: SummaryTask, tokens: Tokens, engine: Engine, store: Answers, check: Callable[[], None]
+) -> Iterator[Said]:
     by_id = {case.restaurant.restaurant_id: case for case in cases}
     budget = min(CHUNK_TOKENS, engine.max_model_len - task.overhead)
     restaurants = tokenise((case.restaurant for case in cases), tokens, budget)
-    for outcome in Loop([task], ORDERS["fifo"], engine).run(restaurants, check):
+    for outcome in Loop([task], ORDERS["fifo"], engine, store=store).run(restaurants, check):
         yield _said(by_id[outcome.restaurant.restaurant_id], outcome)
 
 

@@ -304,7 +304,7 @@ def test_the_flag_changes_no_result(tokens, monkeypatch, turns):
 
 # Forms, and the measurement itself
 
-CLAIMS, BULLETS = strengths.SAMPLING, summary.SAMPLING
+CLAIMS, BULLETS = strengths.SAMPLING, summary.WORDING["en"].sampling
 CHOICES = Sampling(max_tokens=1, choices=(5, 9))
 
 

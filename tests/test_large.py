@@ -30,7 +30,7 @@ def guests(count, days, seed=0, dated=True):
     return tuple(
         Review(
             f"{seed}-{i}",
-            f"The {words((seed, i))} made evening {i} of ours. " + "We liked it so much! " * chance.randint(1, 10),
+            f"The {words(100_000 * seed + i)} made evening {i} of ours. " + "We liked it so much! " * chance.randint(1, 10),
             "en",
             None,
             START + timedelta(days * chance.random()) if dated else None,
