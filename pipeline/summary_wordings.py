@@ -99,7 +99,7 @@ def measure(
         tell(f"{start} of {len(cases)} restaurants")
         for name, wording in wordings.items():
             said[name] += _ask(some, SummaryTask(tokens, {"en"}, {"en": wording}), tokens, engine, store, check)
-    return {name: figures(some, seed) for name, some in said.items()}
+    return {name: shares(some) | overlaps(some, seed) for name, some in said.items()}
 
 
 def _ask(
@@ -118,8 +118,8 @@ def _said(case: Case, outcome: Outcome) -> Said:
     return Said(case, sentences_of(last), not last.usable, tokens, outcome.results["summary"])
 
 
-def figures(said: Sequence[Said], seed: int) -> dict[str, Any]:
-    """Shares over all generated sentences, means over restaurants; see the file's docstring."""
+def shares(said: Sequence[Said]) -> dict[str, Any]:
+    """Of all generated sentences those that are supported, by the restaurant's reviews and by as many others; what was published."""
     generated = [(sentence, one.case) for one in said for sentence in one.sentences]
     own = [_supported(sentence, [content_words(review.text) for review in case.restaurant.reviews]) for sentence, case in generated]
     elsewhere = [fmean(_supported(sentence, others) for others in case.others) for sentence, case in generated]
@@ -136,7 +136,6 @@ def figures(said: Sequence[Said], seed: int) -> dict[str, Any]:
         "published_unsupported": sum(_unsupported(one) for one in said),
         "published_empty": sum(not summary.text.strip() for summary in published),
         "kinds": {kind: sum(summary.kind == kind for summary in published) for kind in ("generated", "mixed", "extractive")},
-        **_rouge(said, seed),
     }
 
 
@@ -153,8 +152,8 @@ def _unsupported(one: Said) -> int:
     )
 
 
-def _rouge(said: Sequence[Said], seed: int) -> dict[str, float | None]:
-    """F1 of ROUGE-1 with stems against reviews left out, of the summary and of a random shown review."""
+def overlaps(said: Sequence[Said], seed: int) -> dict[str, float | None]:
+    """F1 of ROUGE-1 with stems against reviews left out, of the published summary and of a random shown review."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer, draw = RougeScorer(["rouge1"], use_stemmer=True), random.Random(seed)

@@ -57,6 +57,7 @@ WORDING = {
     ),
 }
 LEAST_SENTENCES, ENOUGH_SENTENCES, MOST_LETTERS = 2, 3, 200
+LEAST_WORDS = 2  # of content in a review's own sentence: "Good." says nothing
 _LINE_MARKS = 4  # tokens that begin and end a line of a merge, at most
 _SENTENCE = re.compile(r"(?<=[.!?。…])\s+|\n+")
 
@@ -159,7 +160,8 @@ def extract(reviews: Sequence[Review]) -> dict[str, str]:
             short = textwrap.shorten(sentence, MOST_LETTERS, placeholder="")
             if short:
                 origin.setdefault(short, review.review_id)
-    sentences = list(origin)
+    telling = [sentence for sentence in origin if len(content_words(sentence)) >= LEAST_WORDS]
+    sentences = telling if len(telling) >= ENOUGH_SENTENCES else list(origin)
     return {sentences[i]: origin[sentences[i]] for i in representative(sentences, ENOUGH_SENTENCES)}
 
 
