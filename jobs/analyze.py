@@ -21,6 +21,7 @@ from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
 from pipeline.limits import Limits
 from pipeline.order import ORDERS, choose
 from pipeline.reviews import MOST_INPUT_BYTES, Selection
+from pipeline.sampling import MAX_REVIEWS
 
 PARTLY_FAILED = 3
 
@@ -90,6 +91,13 @@ PARTLY_FAILED = 3
 )
 @click.option("--chunk-tokens", type=click.IntRange(min=LEAST_CHUNK_TOKENS), default=CHUNK_TOKENS, help="Tokens of reviews in one prompt.")
 @click.option(
+    "--max-reviews",
+    type=click.IntRange(min=0),
+    default=MAX_REVIEWS,
+    metavar="N",
+    help="Reviews of one restaurant that its summary and strengths are made from; of a larger one a sample. 0 for all.",
+)
+@click.option(
     "--max-failed",
     default="0",
     callback=parse_allowance,
@@ -122,6 +130,7 @@ def analyze(
     use_priority_queue: bool,
     priority_by_prefill_cost: bool,
     chunk_tokens: int,
+    max_reviews: int,
     max_failed: tuple[float, bool],
     skip_exit_code: int,
     **machine: Any,
@@ -148,6 +157,7 @@ def analyze(
         tasks=tasks,
         two_stage=stages == "two-stage",
         chunk_tokens=chunk_tokens,
+        max_reviews=max_reviews or None,
         update=update,
         max_input_bytes=max_input_bytes,
         store=None if no_store else store or output.resolve().with_name(f"{output.resolve().name}.store"),

@@ -92,7 +92,8 @@ def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     """Digest of what a row depends on beside its restaurant's rows of the dump."""
     form = [version("review-digest"), *({name: str(dtype) for name, dtype in schema.items()} for schema in (RESTAURANTS, REVIEWS))]
     wording = [(name, WORDINGS[name]) for name in job.tasks]
-    return digest([form, runtime.identity, job.chunk_tokens, job.two_stage, wording, {name: asdict(one) for name, one in fits.items()}])
+    chosen = [job.chunk_tokens, job.max_reviews, job.two_stage]
+    return digest([form, runtime.identity, chosen, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
 def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous | None) -> dict[str, Any]:
@@ -108,7 +109,12 @@ def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit]
         "model": runtime.model.name,
         "revision": runtime.model.revision,
         "identity": runtime.identity,
-        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens, "two_stage": job.two_stage},
+        "settings": {
+            **runtime.machine.settings,
+            "chunk_tokens": job.chunk_tokens,
+            "max_reviews": job.max_reviews,
+            "two_stage": job.two_stage,
+        },
         "wording": {name: digest(WORDINGS[name]) for name in job.tasks},
         "calibration": {name: asdict(one) for name, one in fits.items()},
     }

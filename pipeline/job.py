@@ -11,6 +11,7 @@ from typing import Protocol
 from pipeline.limits import Limits
 from pipeline.reviews import MOST_INPUT_BYTES, Selection
 from pipeline.run import Observer
+from pipeline.sampling import MAX_REVIEWS
 from pipeline.tasks.calibration import Source
 
 TASKS = ("sentiment", "summary", "strengths")
@@ -39,9 +40,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `update` keeps the committed
-    rows of all restaurants that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force`
-    asks everything anew, `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says."""
+    """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `max_reviews`: of a restaurant
+    that its summary and strengths are made from, by `sampling.sample`; None for all. `update` keeps the committed rows of all restaurants
+    that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force` asks everything anew,
+    `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says."""
 
     inputs: Sequence[str]
     output: Path
@@ -50,6 +52,7 @@ class Job:
     tasks: Sequence[str] = TASKS
     two_stage: bool = True
     chunk_tokens: int = CHUNK_TOKENS
+    max_reviews: int | None = MAX_REVIEWS
     update: bool = False
     store: Path | None = None
     force: bool = False

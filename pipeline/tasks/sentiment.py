@@ -83,12 +83,11 @@ class SentimentTask:
 
     def ask(self, restaurant: Tokenised) -> dict[int, Request]:
         """A request per review, by its place, where the model reads its language."""
-        reviews = restaurant.restaurant.reviews
+        name, chunks = restaurant.restaurant.restaurant_id, restaurant.chunk_of
         return {
-            i: asker.ask("sentiment", "label", restaurant.restaurant.restaurant_id, restaurant.ids[i], chunk)
-            for chunk, run in enumerate(restaurant.chunks)
-            for i in run
-            if (asker := self._askers.get(reviews[i].language))
+            i: asker.ask("sentiment", "label", name, restaurant.ids[i], chunks.get(i, len(restaurant.chunks)))  # those not sampled last
+            for i, review in enumerate(restaurant.restaurant.reviews)
+            if (asker := self._askers.get(review.language))
         }
 
     def labels(self, restaurant: Tokenised, asked: Mapping[int, Request], answers: Mapping[str, Answer]) -> list[Sentiment]:
