@@ -50,8 +50,8 @@ QUESTIONS = {
 English was chosen by measurement with the embedded model, boundary from the anchors. Without examples the area under the curve on 200 rated
 reviews was .985 against .995, and one clearly bad short review in six was called good, against none. On rated reviews that no figure of the
 README is taken from, other words gained nothing (5 sets of 4 to 25 words: area under the curve .933 to .936 on 350 reviews under 100
-characters, .986 on 300 longer ones), nor did two examples more, a praised delivery and a long mixed review (.963 to .964 on 150 short ones,
-.986 to .993 on 100 longer). Words of a mood stay within a token in nearly every vocabulary, and larger models spread their answer over
+characters, .986 on 300 longer ones), nor did two examples more, a praised delivery and a long mixed review (.963 after .959 on 150 of the
+short ones, .986 after .993 on 100 of the longer). Words of a mood stay within a token in nearly every vocabulary, and larger models spread their answer over
 several of them, hence four of each.
 
 Korean was chosen from the vocabularies of Qwen 3, Gemma 3 and Llama 3, since the embedded model does not read it and no model that does was
