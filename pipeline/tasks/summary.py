@@ -57,7 +57,7 @@ WORDING = {
     ),
 }
 LEAST_SENTENCES, ENOUGH_SENTENCES, MOST_LETTERS = 2, 3, 200
-LEAST_WORDS = 2  # of content in a review's own sentence: "Good." says nothing
+LEAST_WORDS = 2  # of content in a sentence: "Good." says nothing
 _LINE_MARKS = 4  # tokens that begin and end a line of a merge, at most
 _SENTENCE = re.compile(r"(?<=[.!?。…])\s+|\n+")
 
@@ -145,11 +145,13 @@ class SummaryTask:
 
 
 def sentences_of(answer: Answer) -> list[str]:
-    """The answer's lines as sentences, repeated ones left out; none where it was cut off. Raises TaskFailed where the request failed."""
+    """The answer's sentences, repeated ones and single words left out; none where it was cut off. Raises TaskFailed where the request
+    failed."""
     if answer.error:
         raise TaskFailed(answer.error)
-    lines = [line.lstrip("-• ").strip() for line in answer.text.splitlines()] if answer.usable else []
-    return distinct(line for line in lines if not repetitive(line))[:ENOUGH_SENTENCES]
+    said = [sentence.lstrip("-• ").strip() for sentence in _SENTENCE.split(answer.text)] if answer.usable else []
+    telling = (sentence for sentence in said if len(content_words(sentence)) >= LEAST_WORDS and not repetitive(sentence))
+    return distinct(telling)[:ENOUGH_SENTENCES]
 
 
 def extract(reviews: Sequence[Review]) -> dict[str, str]:
