@@ -28,6 +28,7 @@ def draw_plot(found: Figures) -> bytes:
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.06, wspace=0.04)
     for number, (title, draw) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.set_title(title, fontsize=11, color=INK, loc="left")
@@ -35,7 +36,7 @@ def draw_plot(found: Figures) -> bytes:
         for side in axes.spines.values():
             side.set_visible(False)
         draw(axes)
-    figure.suptitle(f"{found['model']}, 95 % intervals over restaurants", fontsize=12, color=INK)
+    figure.suptitle(f"{found['model']}, 95 % intervals over restaurants", fontsize=12, fontweight="bold", color=INK)
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()
@@ -57,7 +58,7 @@ def _panels(found: Figures) -> dict[str, Draw]:
         if task in found and found[task][key]["own"]["value"] is not None
     }
     if supports:
-        panels["Share that a review supports by its words"] = lambda axes: _bars(
+        panels["Share of sentences that a review supports"] = lambda axes: _bars(
             axes, list(supports), {"of the restaurant": _column(supports, "own"), "of others": _column(supports, "others")}, (MAIN, CONTROL)
         )
     if "summary" in found and (likeness := found["summary"]["left_out_reviews"])["restaurants"]:
@@ -120,7 +121,8 @@ def _bars(axes: Any, names: Sequence[str], sides: Mapping[str, Sequence[Estimate
             highest = max(highest, value + up)
             axes.annotate(f"{value:.2f}", (x, value + up), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8, color=INK)
     axes.set_xticks(range(len(names)), names)
-    axes.set_ylim(0, max(highest * 1.28, 0.05))
+    axes.set_ylim(0, max(highest * 1.22, 0.05))
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= max(highest, 0.05) * 1.05])
     axes.grid(axis="y", color="#e6e8eb")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)

@@ -56,7 +56,10 @@ def _head(found: Figures) -> str:
         + ("" if one["readable"] else ": not read by this model")
         for language, one in found["calibration"].items()
     ]
-    return "\n".join([f"model        {found['model']}", *(f"{'' if i else 'calibration':<12} {fit}" for i, fit in enumerate(fits))])
+    brackets = "in brackets  95 % intervals over restaurants"
+    return "\n".join(
+        [f"model        {found['model']}", brackets, *(f"{'' if i else 'calibration':<12} {fit}" for i, fit in enumerate(fits))]
+    )
 
 
 def _sentiment(found: Figures) -> str:
@@ -72,7 +75,7 @@ def _sentiment(found: Figures) -> str:
         [
             f"sentiment    {figures['all']['reviews']:,} reviews of {figures['all']['restaurants']:,} restaurants",
             f"{MARGIN}{figures['truth']}",
-            f"{MARGIN}a label that is neutral or missing counts as wrong; 95 % intervals over restaurants",
+            f"{MARGIN}a label that is neutral or missing counts as wrong",
             aligned(rows),
             "",
             aligned([("", *ANSWERS), *counted]),
@@ -82,7 +85,7 @@ def _sentiment(found: Figures) -> str:
 
 def _summary(found: Figures) -> str:
     figures, texts = found["summary"], found["texts"]
-    rows: list[tuple[str, ...]] = [("", "summary", "random review", "gap")]
+    rows: list[tuple[str, ...]] = [("ROUGE as F1", "summary", "random review", "gap")]
     left_out = figures["left_out_reviews"]
     rows += [(f"{KINDS[kind]} with left-out reviews", *_compared(left_out[kind])) for kind in KINDS]
     if figures["references"]:
