@@ -22,13 +22,14 @@ def draw_plot(found: Figures) -> bytes:
     """A PNG. Drawn without a display and without matplotlib's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     panels = _panels(found)
     columns = min(len(panels), 2)
+    spaced = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, hspace=0.06, wspace=0.04)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), dpi=DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), dpi=DPI, layout=spaced, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, hspace=0.06, wspace=0.04)
     for number, (title, draw) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.set_title(title, fontsize=11, color=INK, loc="left")
