@@ -20,7 +20,6 @@ from pipeline.evaluation.samples import Evaluation, Split, draw
 from pipeline.evaluation.table import aligned, page, point, share
 from pipeline.evaluation.texts import broken, likeness, measure_strengths, support
 from pipeline.job import TASKS
-from pipeline.records import Outcome, Restaurant, Strength, Strengths
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
 
@@ -92,21 +91,20 @@ def test_a_citation_is_looked_up(ids, quote, is_broken):
     assert broken(split(), ids, quote) is is_broken
 
 
-def praise(name, *claims, dropped=0):
-    found = Strengths(tuple(Strength("taste", claim, ids) for claim, ids in claims), dropped)
-    return Outcome(Restaurant(name, ()), {"strengths": found}, {}, [], {}, 0.0)
+def praise(*claims, dropped=0):
+    found = [{"aspect": "taste", "claim": claim, "quote": None, "review_ids": ids} for claim, *ids in claims]
+    return {"strengths": found, "dropped_claims": dropped}
 
 
 def test_strengths_are_counted_over_restaurants():
     splits = [split("a"), split("b"), split("c", put_in=["Good."] * 10, ratings=[5.0] * 10)]
-    unread = Outcome(Restaurant("b", ()), {}, {"strengths": "not read"}, [], {}, 0.0)
-    outcomes = [praise("a", ("hot soup", ("a0", "a1")), ("quick service", ("a1",)), dropped=3), unread, praise("c", dropped=1)]
-    found = measure_strengths(list(zip(splits, outcomes, strict=True)), seed=1)
+    unread = {}
+    rows = [praise(("hot soup", "a0", "a1"), ("quick service", "a1"), dropped=3), unread, praise(dropped=1)]
+    found = measure_strengths(list(zip(splits, rows, strict=True)), seed=1)
     assert (found["restaurants"], found["strengths"], found["dropped_claims"]) == (3, 2, 4)
     assert found["with_strength"]["value"] == pytest.approx(1 / 3)
     assert found["with_ten_positive"] == {"restaurants": 1, "with_strength": 0}
     assert found["reviews_behind"] == {"mean": 1.5, "median": 1.5}
-    assert found["failed"] == {"not read": 1}
     assert found["aspects"] == {"taste": 2}
     assert found["broken_citations"] == 0
 
@@ -152,7 +150,7 @@ def measured(tokens, dump):
         known = dump(rows().to_dict(as_series=False))
         what = Evaluation(**{"sample": 60, "restaurants": 3, **what})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sentiment, "fit", lambda raw: {one.language: Fit(1.0, 0.0, 0.95, 0.9, 80) for one in raw})
+            patch.setattr(sentiment, "fit", lambda raw: {one.language: Fit(0.01, 5.0, 0.95, 0.9, 80) for one in raw})
             found = evaluate(known, draw(known, what), what, Bench(tokens, engine, Silent()))
         return {"model": "none", **found}, engine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 from pipeline.calibrations import fit_sentiment
 from pipeline.engine import Engine
 from pipeline.evaluation.labels import BY_RATING
-from pipeline.evaluation.samples import LEFT_OUT_PERCENT, Evaluation, Samples
+from pipeline.evaluation.samples import LEFT_OUT_PERCENT, Evaluation, Samples, Split
 from pipeline.evaluation.sentiment import measure_sentiment, scored
 from pipeline.evaluation.texts import measure_strengths, measure_summaries
 from pipeline.forms import in_form
@@ -21,7 +22,7 @@ from pipeline.order import ORDERS
 from pipeline.records import Asked, Outcome
 from pipeline.restaurants import group, sample_rates, tokenise
 from pipeline.reviews import Dump
-from pipeline.rows import request_row
+from pipeline.rows import request_row, restaurant_row
 from pipeline.run import Loop
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
@@ -44,37 +45,42 @@ def evaluate(dump: Dump, samples: Samples, what: Evaluation, bench: Bench) -> di
     """Figures by task, and the cost of each pass. `samples`: from `draw` on this dump. Raises BadConfiguration, EngineDied."""
     fits = fit_sentiment(samples.languages, bench.tokens, bench.engine, bench.progress, bench.check)
     readable = {language for language, one in fits.items() if one.readable}
+    sentiment = SentimentTask(bench.tokens, fits)
+    make: Mapping[str, Callable[[], Task]] = {
+        "summary": lambda: SummaryTask(bench.tokens, readable),
+        "strengths": lambda: StrengthsTask(bench.tokens, readable),
+    }
     measured: dict[str, Any] = {
-        "calibration": {language: {**asdict(one), "readable": one.readable} for language, one in fits.items()},
+        "calibration": {language: {"source": "anchors", **asdict(one), "readable": one.readable} for language, one in fits.items()}
     }
     cost: dict[str, Any] = {}
     if samples.reviews is not None:
-        outcomes, seconds = run(samples.reviews, dump, [SentimentTask(bench.tokens, fits)], bench)
+        outcomes, seconds = run(samples.reviews, dump, [sentiment], bench)
         truth = BY_RATING if what.label_column is None else f"labels: column {what.label_column}"
-        figures = measure_sentiment(scored(outcomes, samples.reviews), what.seed)
-        measured["sentiment"] = {"truth": truth, **figures, "answers": answers_of("sentiment", outcomes)}
+        measured["sentiment"] = {"truth": truth, **measure_sentiment(scored(outcomes, samples.reviews), what.seed)}
+        measured["sentiment"]["answers"] = answers_of("sentiment", outcomes)
         cost["sentiment"] = cost_of(outcomes, seconds)
     if samples.splits:
-        make: Mapping[str, Callable[[], Task]] = {
-            "summary": lambda: SummaryTask(bench.tokens, readable),
-            "strengths": lambda: StrengthsTask(bench.tokens, readable),
-        }
         names = [name for name in make if name in what.tasks]
         outcomes, seconds = run(pl.concat([split.put_in for split in samples.splits]), dump, [make[name]() for name in names], bench)
-        by_id = {outcome.restaurant.restaurant_id: outcome for outcome in outcomes}
-        pairs = [(split, by_id[split.restaurant_id]) for split in samples.splits]
         bench.progress.stage("comparing texts")
-        measured["texts"] = {
-            "restaurants": len(pairs),
-            "reviews_put_in": sum(split.put_in.height for split in samples.splits),
-            "left_out_percent": LEFT_OUT_PERCENT,
-        }
-        if "summary" in names:
-            measured["summary"] = {**measure_summaries(pairs, what.references, what.seed), "answers": answers_of("summary", outcomes)}
-        if "strengths" in names:
-            measured["strengths"] = {**measure_strengths(pairs, what.seed), "answers": answers_of("strengths", outcomes)}
+        measured |= measure_texts(names, samples.splits, outcomes, what)
         cost[", ".join(names)] = cost_of(outcomes, seconds)
     return {**measured, "cost": cost}
+
+
+def measure_texts(names: Sequence[str], splits: Sequence[Split], outcomes: Sequence[Outcome], what: Evaluation) -> dict[str, Any]:
+    """Figures of the tasks named, and of what they were given."""
+    by_id = {outcome.restaurant.restaurant_id: outcome for outcome in outcomes}
+    pairs = [(split, by_id[split.restaurant_id]) for split in splits]
+    rows = [(split, restaurant_row(outcome, names)) for split, outcome in pairs]
+    makers: Mapping[str, Callable[[], dict[str, Any]]] = {
+        "summary": lambda: measure_summaries(pairs, what.references, what.seed),
+        "strengths": lambda: measure_strengths(rows, what.seed),
+    }
+    measured = {name: {**makers[name](), "failed": failures_of(name, outcomes), "answers": answers_of(name, outcomes)} for name in names}
+    put_in = sum(split.put_in.height for split in splits)
+    return {"texts": {"restaurants": len(pairs), "reviews_put_in": put_in, "left_out_percent": LEFT_OUT_PERCENT}, **measured}
 
 
 def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) -> tuple[list[Outcome], float]:
@@ -104,6 +110,11 @@ def cost_of(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
         "requests_per_second": len(rows) / seconds,
         "per_restaurant": {name: value / len(outcomes) for name, value in (*total.items(), ("seconds", seconds))},
     }
+
+
+def failures_of(task: str, outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Reasons why restaurants have no result of a task, and how many have each."""
+    return dict(Counter(outcome.errors[task] for outcome in outcomes if task in outcome.errors).most_common())
 
 
 def answers_of(task: str, outcomes: Sequence[Outcome]) -> dict[str, int]:

@@ -52,7 +52,7 @@ def listed(counts: Mapping[str, int]) -> str:
 
 def _head(found: Figures) -> str:
     fits = [
-        f"{LANGUAGES.get(language, language)} {one['anchors']} anchors, area under the curve {point(one['auc'])}"
+        f"{LANGUAGES.get(language, language)} {one['anchors']} {one['source']}, area under the curve {point(one['auc'])}"
         + ("" if one["readable"] else ": not read by this model")
         for language, one in found["calibration"].items()
     ]

@@ -39,7 +39,6 @@ def measure_summaries(pairs: Pairs, references: Mapping[str, Sequence[str]], see
     return {
         "restaurants": len(rows),
         "empty": len(rows) - len(written),
-        "failed": failures(pairs, "summary"),
         "kinds": dict(Counter(row["summary_kind"] for _, row in written).most_common()),
         "generated_sentences": len(generated),
         "published_sentences": sum(len(row["summary_sentences"]) for _, row in written),
@@ -51,16 +50,15 @@ def measure_summaries(pairs: Pairs, references: Mapping[str, Sequence[str]], see
     }
 
 
-def measure_strengths(pairs: Pairs, seed: int) -> dict[str, Any]:
-    """Figures of the task strengths. `with_ten_positive`: among restaurants with ten reviews put in that have more than 3 stars."""
-    rows = [(split, restaurant_row(outcome, ("strengths",))) for split, outcome in pairs]
+def measure_strengths(rows: Sequence[tuple[Split, Row]], seed: int) -> dict[str, Any]:
+    """Figures of the task strengths, from `restaurant_row`s. `with_ten_positive`: among restaurants with ten reviews put in that
+    have more than 3 stars."""
     found = [(split, one) for split, row in rows for one in row.get("strengths") or ()]
     has = {split.restaurant_id: bool(row.get("strengths")) for split, row in rows}
     praised = [split.restaurant_id for split, _ in rows if (split.put_in["rating"] > 3).sum() >= TEN]
     supports = [len(one["review_ids"]) for _, one in found]
     return {
         "restaurants": len(rows),
-        "failed": failures(pairs, "strengths"),
         "with_strength": asdict(mean(list(has.values()), list(has), seed)),
         "with_ten_positive": {"restaurants": len(praised), "with_strength": fmean(has[name] for name in praised) if praised else None},
         "strengths": len(found),
@@ -127,8 +125,3 @@ def broken(split: Split, review_ids: Sequence[str], quote: str | None = None) ->
 
 def _spaced(text: str) -> str:
     return " ".join(text.split())
-
-
-def failures(pairs: Pairs, task: str) -> dict[str, int]:
-    """Reasons why a restaurant has no result of a task, and how many have each."""
-    return dict(Counter(outcome.errors[task] for _, outcome in pairs if task in outcome.errors).most_common())
