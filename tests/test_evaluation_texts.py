@@ -4,12 +4,15 @@ import io
 import json
 import re
 import struct
+from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from deterministic_engine import DeterministicEngine
-from test_analysis import Silent
+from test_analysis import FakeMachine, Silent
 
+from jobs.evaluate import evaluate as evaluate_command
 from pipeline.errors import BadData
 from pipeline.evaluation import output
 from pipeline.evaluation.evaluate import Bench, evaluate
@@ -19,7 +22,7 @@ from pipeline.evaluation.rouge import Rouge
 from pipeline.evaluation.samples import Evaluation, Split, draw
 from pipeline.evaluation.table import aligned, page, point, share
 from pipeline.evaluation.texts import broken, likeness, measure_strengths, support
-from pipeline.job import TASKS
+from pipeline.job import TASKS, Stop
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
 
@@ -278,3 +281,39 @@ def test_figures_and_picture_are_written(measured, tmp_path):
     assert json.loads(path.read_text()) == json.loads(json.dumps(found))
     assert size((path.parent / "evaluation.png").read_bytes())
     assert sorted(file.name for file in path.parent.iterdir()) == ["evaluation.json", "evaluation.png"]
+
+
+class Machine(FakeMachine):
+    def engine(self, model):
+        return DeterministicEngine(text=said)
+
+
+@pytest.fixture
+def command(model, tmp_path, write_dump, monkeypatch):
+    """`command(*arguments)`: what `evaluate` prints of a dump, with no model behind it."""
+    dump = write_dump(tmp_path / "dump.parquet", rows().to_dict(as_series=False))
+    monkeypatch.setattr("jobs.evaluate.make_machine", lambda **_: Machine(model))
+    monkeypatch.setattr("jobs.evaluate.StopSignals", Stop)
+    monkeypatch.setattr(sentiment, "fit", lambda raw: {one.language: Fit(0.01, 5.0, 0.95, 0.9, 80) for one in raw})
+
+    def run(*arguments):
+        done = CliRunner().invoke(evaluate_command, [dump, "--restaurants", "2", *map(str, arguments)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return run
+
+
+def test_the_command_prints_the_table_and_last_the_path_of_the_figures(command, tmp_path):
+    shown = command("--output", tmp_path / "out", "--sample", "40")
+    *table, last = shown.splitlines()
+    found = json.loads(Path(last).read_text())
+    assert last == str(tmp_path / "out" / "evaluation.json")
+    assert "\n".join(table) == page(found) + "\n"
+    assert (found["sample"], found["seed"], found["model"]) == (40, 7, "embedded")
+    assert [Path(file["path"]).name for file in found["inputs"]] == ["dump.parquet"]
+
+
+def test_the_command_prints_json_alone_where_that_is_asked_for(command):
+    found = json.loads(command("--json", "--tasks", "sentiment", "--sample", "30"))
+    assert found["sentiment"]["all"]["reviews"] == 30

@@ -30,6 +30,8 @@ from pipeline.tasks.summary import SummaryTask
 from pipeline.tokens import Tokens
 from pipeline.work import Task
 
+TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -65,7 +67,9 @@ def evaluate(dump: Dump, samples: Samples, what: Evaluation, bench: Bench) -> di
         outcomes, seconds = run(pl.concat([split.put_in for split in samples.splits]), dump, [make[name]() for name in names], bench)
         bench.progress.stage("comparing texts")
         measured |= measure_texts(names, samples.splits, outcomes, what)
-        cost[", ".join(names)] = cost_of(outcomes, seconds)
+        whole = cost_of(outcomes, seconds)
+        each = {name: whole[name] / len(outcomes) for name in (*TOKENS, "seconds")}
+        cost[", ".join(names)] = {**whole, "per_restaurant": each}
     return {**measured, "cost": cost}
 
 
@@ -100,7 +104,7 @@ def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) 
 def cost_of(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
     """Requests, tokens and seconds of one pass, calibration and loading not counted."""
     rows = [request_row(asked) for asked in _new(outcomes)]
-    total = {name: sum(row[name] for row in rows) for name in ("prompt_tokens", "cached_tokens", "output_tokens")}
+    total = {name: sum(row[name] for row in rows) for name in TOKENS}
     return {
         "restaurants": len(outcomes),
         "requests": len(rows),
@@ -108,7 +112,6 @@ def cost_of(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
         "cached_share": total["cached_tokens"] / total["prompt_tokens"] if rows else None,
         "seconds": round(seconds, 3),
         "requests_per_second": len(rows) / seconds,
-        "per_restaurant": {name: value / len(outcomes) for name, value in (*total.items(), ("seconds", seconds))},
     }
 
 

@@ -148,7 +148,7 @@ def _cost(passes: Mapping[str, Figures]) -> str:
         cached = "-" if one["cached_share"] is None else f"{one['cached_share']:.0%}"
         counts = (f"{one['requests']:,}", f"{one['requests_per_second']:.1f}", f"{one['seconds']:,.1f}", f"{one['prompt_tokens']:,}")
         rows.append((name, *counts, cached, f"{one['output_tokens']:,}"))
-        each = one["per_restaurant"]
-        counts = ("", "", f"{each['seconds']:.2f}", f"{each['prompt_tokens']:,.0f}")
-        rows.append((f"{INDENT}of {one['restaurants']:,} restaurants, each", *counts, "", f"{each['output_tokens']:,.0f}"))
+        if each := one.get("per_restaurant"):
+            counts = ("", "", f"{each['seconds']:.2f}", f"{each['prompt_tokens']:,.0f}")
+            rows.append((f"{INDENT}of {one['restaurants']:,} restaurants, each", *counts, "", f"{each['output_tokens']:,.0f}"))
     return "\n".join(["cost         without loading and calibration", aligned(rows)])

@@ -72,7 +72,8 @@ def measure_strengths(rows: Sequence[tuple[Split, Row]], seed: int) -> dict[str,
 
 
 def generated_sentences(outcome: Outcome) -> list[str]:
-    """What the model said last of a restaurant, before its sentences were checked: the only part, or the merge of all."""
+    """What the model said last of a restaurant, before its sentences were checked (repeated ones left out): the only part, or
+    the merge of all."""
     asked = [one for one in outcome.asked if one.request.task == "summary"]
     try:
         return sentences_of(asked[-1].answer) if asked else []
