@@ -24,8 +24,10 @@ def parse_columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -
     return mapped
 
 
-def parse_output(_: click.Context, __: click.Parameter, text: str) -> Path:
+def parse_output(_: click.Context, __: click.Parameter, text: str | None) -> Path | None:
     """A local folder."""
+    if text is None:
+        return None
     if "://" in text:
         raise click.BadParameter(f"{text!r} is no local folder; results are written to a local or mounted one")
     return Path(text)
