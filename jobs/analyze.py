@@ -20,7 +20,8 @@ from pipeline.errors import JobError
 from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
 from pipeline.limits import Limits
 from pipeline.order import ORDERS, choose
-from pipeline.reviews import MOST_INPUT_BYTES, Selection
+from pipeline.reading import MOST_INPUT_BYTES
+from pipeline.reviews import Selection
 
 PARTLY_FAILED = 3
 
