@@ -22,7 +22,7 @@ from pipeline.order import Order
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
-from pipeline.tables import RESTAURANTS
+from pipeline.tables import RESTAURANTS, Results
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -44,7 +44,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
     stop = stop or Stop()
     seconds: dict[str, float] = {}
     with results.lock(job.output):
-        before = previous.find(job.output, job.selection, job.update, progress.stage)
+        before = previous.find(Results, job.output, job.selection, job.update, progress.stage)
         with _measure(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
@@ -85,7 +85,9 @@ def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     return digest([form, runtime.identity, job.chunk_tokens, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
-def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous | None) -> dict[str, Any]:
+def _described(
+    job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous[Results] | None
+) -> dict[str, Any]:
     """What the manifest says of the run: its selection, its settings, its model."""
     chosen = plain(asdict(job.selection))
     kept = before.manifest.get("selection") if before and before.here and job.update else chosen
