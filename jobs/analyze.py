@@ -32,6 +32,13 @@ PARTLY_FAILED = 3
 @click.option("--date", callback=parse_day, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only.")
 @click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
+@click.option(
+    "--strengths",
+    "stages",
+    type=click.Choice(["two-stage", "single"]),
+    default="two-stage",
+    help="two-stage: compared with up to 20 peers; single: each restaurant alone.",
+)
 @click.option("--restaurant", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
 @click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")
@@ -92,6 +99,7 @@ def analyze(
     date: str | None,
     column: Mapping[str, str],
     tasks: Sequence[str],
+    stages: str,
     restaurant: Sequence[str],
     since: datetime | None,
     until: datetime | None,
@@ -132,6 +140,7 @@ def analyze(
         columns=column,
         selection=Selection(tuple(restaurant), since, until, limit),
         tasks=tasks,
+        two_stage=stages == "two-stage",
         chunk_tokens=chunk_tokens,
         update=update,
         max_input_bytes=max_input_bytes,

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline import previous, results
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.calibrations import fits_for
+from pipeline.comparing import comparing
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
@@ -22,7 +23,7 @@ from pipeline.order import Order
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
-from pipeline.tables import RESTAURANTS, Results
+from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -54,14 +55,18 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             fits = fits_for(dump.reviews["language"].unique(), runtime, store, progress, stop, job.recalibrate)
             marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            tables = answer_all(dump.without(unchanged), job, order, fits, marks, runtime, store, progress, stop)
+            narrow = job.update and not job.selection.whole
+            compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
+            changed = dump.without(unchanged)
+            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
-        tables = replace(tables, rejects=dump.rejects)
+        seconds["idle"] = round(answered.idle_s, 3)
+        tables = replace(answered.tables, rejects=dump.rejects)
         if before:
-            tables = tables.carry_over(before.results, unchanged)
+            tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
             if unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
@@ -80,9 +85,9 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
 
 def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     """Digest of what a row depends on beside its restaurant's rows of the dump."""
-    form = [version("review-digest"), {name: str(dtype) for name, dtype in RESTAURANTS.items()}]
+    form = [version("review-digest"), *({name: str(dtype) for name, dtype in schema.items()} for schema in (RESTAURANTS, REVIEWS))]
     wording = [(name, WORDINGS[name]) for name in job.tasks]
-    return digest([form, runtime.identity, job.chunk_tokens, wording, {name: asdict(one) for name, one in fits.items()}])
+    return digest([form, runtime.identity, job.chunk_tokens, job.two_stage, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
 def _described(
@@ -100,7 +105,7 @@ def _described(
         "model": runtime.model.name,
         "revision": runtime.model.revision,
         "identity": runtime.identity,
-        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens},
+        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens, "two_stage": job.two_stage},
         "wording": {name: digest(WORDINGS[name]) for name in job.tasks},
         "calibration": {name: asdict(one) for name, one in fits.items()},
     }

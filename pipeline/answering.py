@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
 from pipeline.order import Order
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Groups, Tokenised, group, sample_rates, tokenise
 from pipeline.reviews import Dump
-from pipeline.rows import tables_of
+from pipeline.rows import Row, tables_of
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.store import Store
 from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
+from pipeline.tasks.comparison import ComparisonTask
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
 from pipeline.tokens import Tokens
 from pipeline.work import Task
 
-WORDINGS: dict[str, str] = {task.name: task.wording for task in (SentimentTask, SummaryTask, StrengthsTask)}
+WORDINGS: dict[str, str] = {
+    "sentiment": SentimentTask.wording,
+    "summary": SummaryTask.wording,
+    "strengths": f"{StrengthsTask.wording} {ComparisonTask.wording}",
+}
 SIGNAL_S = 1.0
 """A signal to the whole process group reaches the engine's process and this one within that time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`tables`: a row for each restaurant. `compared`: comparisons of other restaurants that have changed with these. `idle_s`: seconds
+    between requests in which the engine had nothing to do."""
+
+    tables: Results
+    compared: list[Row]
+    idle_s: float = 0.0
 
 
 def answer_all(
@@ -34,26 +51,32 @@ def answer_all(
     order: Order,
     fits: Mapping[str, Fit],
     fingerprints: Mapping[str, str],
+    comparing: Comparing,
     runtime: Runtime,
     store: Store,
     progress: Progress,
     stop: Stop,
-) -> Results:
-    """The tables of a dump's restaurants, a row for each. Where nothing has to be asked, no engine is loaded.
+) -> Answered:
+    """All that the tasks find out of a dump's restaurants. Where nothing has to be asked, no engine is loaded.
 
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
-    if dump.reviews.is_empty():
-        outcomes = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
-        return tables_of(outcomes, dump.rejects, job.tasks, fingerprints)
+    if dump.reviews.is_empty() and not comparing.due:
+        nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
+        return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints))
     tokens = runtime.tokens
     tasks = _tasks(job.tasks, tokens, fits)
     groups, budget = _grouped(dump, tokens, tasks, job.chunk_tokens, runtime.engine.max_model_len)
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
-    loop = Loop(tasks, order, runtime.engine, progress, store, job.limits)
+    comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
+    loop = Loop(tasks, order, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
     restaurants = tokenise(groups.hand_out(order.admission), tokens, budget)
     try:
-        return tables_of(_outcomes(loop, restaurants, groups, job.tasks, stop), dump.rejects, job.tasks, fingerprints)
+        for name, stand in comparing.due.items():
+            if comparison:
+                loop.follow(Restaurant(name, ()), comparison.name, comparison.plan(stand))
+        outcomes = _outcomes(loop, restaurants, groups, job.tasks, stop)
+        return Answered(*tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows), loop.idle_s)
     except EngineDied:
         time.sleep(SIGNAL_S)
         stop()  # an engine that died of a stop signal is no suspect's work
@@ -70,7 +93,8 @@ def _outcomes(
     """Those of the loop, then, where it ended early, those of restaurants that it never began."""
     begun = set()
     for outcome in loop.run(restaurants, check):
-        begun.add(outcome.restaurant.restaurant_id)
+        if not outcome.follows:
+            begun.add(outcome.restaurant.restaurant_id)
         yield outcome
     if loop.ended:
         for one in groups.hand_out(["arrival"]):
@@ -84,10 +108,11 @@ def _not_reached(restaurant: Restaurant, tasks: Sequence[str], why: str) -> Outc
 
 def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
     readable = {language for language, one in fits.items() if one.readable}
+    sentiment = SentimentTask(tokens, fits)
     makers: dict[str, Callable[[], Task]] = {
-        "sentiment": lambda: SentimentTask(tokens, fits),
+        "sentiment": lambda: sentiment,
         "summary": lambda: SummaryTask(tokens, readable),
-        "strengths": lambda: StrengthsTask(tokens, readable),
+        "strengths": lambda: StrengthsTask(tokens, readable, sentiment),
     }
     return [makers[name]() for name in TASKS if name in names]
 

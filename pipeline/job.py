@@ -39,14 +39,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already
-    paid for; None keeps them for this run only. `force` asks everything anew, `recalibrate` fits the boundary of sentiment anew."""
+    """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `update` keeps the committed
+    rows of all restaurants that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force`
+    asks everything anew, `recalibrate` fits the boundary of sentiment anew."""
 
     inputs: Sequence[str]
     output: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
     tasks: Sequence[str] = TASKS
+    two_stage: bool = True
     chunk_tokens: int = CHUNK_TOKENS
     update: bool = False
     store: Path | None = None

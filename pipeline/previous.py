@@ -13,9 +13,9 @@ from pipeline.errors import BadConfiguration
 from pipeline.manifest import plain
 from pipeline.results import committed
 from pipeline.reviews import Selection
-from pipeline.tables import Tables
+from pipeline.tables import Published, parted
 
-T = TypeVar("T", bound=Tables)
+T = TypeVar("T", bound=Published)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,12 @@ class Previous(Generic[T]):
     def unchanged(self, fingerprints: Mapping[str, str]) -> set[str]:
         """Names whose row was computed from just what they are now. A row in which something failed has no fingerprint."""
         rows = self.results.rows.select(self.results.id, "fingerprint").drop_nulls().iter_rows()
-        return {name for name, fingerprint in rows if fingerprints.get(name) == fingerprint}
+        return {name for name, fingerprint in rows if fingerprints.get(name) == parted(fingerprint)[0]}
+
+    @property
+    def stale(self) -> bool:
+        """Whether some comparison in it may be older than its peers' rows: a narrow run leaves those of others alone."""
+        return self.manifest.get("updated") is not None
 
     def holds(self, tables: T, selection: Selection | None) -> bool:
         """Whether readers of this output already see these tables as the results of this selection (None: whatever it was)."""
@@ -81,5 +86,8 @@ def _read_back(kind: type[T], run: tuple[Path, Mapping[str, Any]], here: bool, w
         tables = kind.read(folder)
     except (OSError, PolarsError, PanicException) as error:
         warn(f"warning: {folder}: its tables cannot be read ({str(error)[:120]}); no row of it is carried over")
+        return None
+    if any(getattr(tables, name).schema != schema for name, schema in kind.schemas.items()):
+        warn(f"warning: {folder}: its tables have other columns, of another version; no row of it is carried over")
         return None
     return Previous(folder, manifest, tables, here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,8 +98,29 @@ class Answer:
         return self.error is None and self.finish_reason == "stop"
 
 
-Plan = Generator[Sequence[Request], Mapping[str, Answer], Any]
-"""What one task does for one restaurant: yields requests, is sent their answers by key, returns the task's result."""
+@dataclass(frozen=True, slots=True)
+class Praise:
+    """A restaurant's table of praise: of `reviews` that the model could label, how many praise each aspect. All that its peers need."""
+
+    reviews: int
+    praising: Mapping[str, int]
+
+    def share(self, aspect: str) -> float:
+        """Between 0 and 1."""
+        return self.praising.get(aspect, 0) / self.reviews if self.reviews else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a plan may yield instead of requests: it goes on as soon as these restaurants' tables exist (None: there will be none)."""
+
+    restaurants: tuple[str, ...]
+
+
+Step = Sequence[Request] | Needs
+Plan = Generator[Step, Any, Any]
+"""What one task does for one restaurant: yields requests and is sent their answers by key, or yields Needs and is sent tables by
+restaurant; returns the task's result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +146,38 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """One thing guests praise, with the reviews that support it."""
+    """One thing guests praise, with the reviews that say so; `quote` stands in one of them, letter for letter."""
 
     aspect: str
     claim: str
+    quote: str
     review_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Strengths:
-    """Of one restaurant; `dropped` counts claims that no review supports."""
+    """Of one restaurant; `dropped` counts claims that no review supports. `praises`: the aspects that each labelled review praises."""
 
     found: tuple[Strength, ...]
     dropped: int = 0
+    praises: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def table(self) -> Praise:
+        return Praise(len(self.praises), Counter(aspect for aspects in self.praises.values() for aspect in aspects))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The second stage of strengths. `kind`: `two-stage`, or `single` where there is nobody to compare with (then `summary` is None).
+    `figures`: digest of all that the texts were made from. `written`: texts by the model, of two; a template is in place of the others."""
+
+    summary: str | None
+    strength: str | None
+    kind: str
+    peers: tuple[str, ...]
+    figures: str
+    written: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +203,8 @@ class Asked:
 class Outcome:
     """A restaurant whose last answer is in: results by task, reasons by task where there is none, what was asked.
 
-    `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run.
+    `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run. `follows`: the
+    restaurant's second stage, after its first outcome and without its reviews.
     """
 
     restaurant: Restaurant
@@ -173,6 +215,7 @@ class Outcome:
     finished_s: float
     pending: bool = False
     again: bool = False
+    follows: bool = False
 
     @property
     def status(self) -> Status:

@@ -8,30 +8,74 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.records import Asked, Outcome, Review, Sentiment, Strengths, Summary
-from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of
+from pipeline.records import Asked, Comparison, Outcome, Review, Sentiment, Strengths, Summary
+from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of, parted
 
 Row = dict[str, Any]
+TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 
 
-def tables_of(outcomes: Iterable[Outcome], rejects: pl.DataFrame, tasks: Sequence[str], fingerprints: Mapping[str, str]) -> Results:
+def tables_of(
+    outcomes: Iterable[Outcome],
+    rejects: pl.DataFrame,
+    tasks: Sequence[str],
+    fingerprints: Mapping[str, str],
+    due: Mapping[str, Row] | None = None,
+) -> tuple[Results, list[Row]]:
     """The four tables. An outcome becomes its rows as it comes and is dropped with its texts and prompts.
 
-    A row in which something failed that may succeed another time gets no fingerprint, so that the next run looks at it again."""
-    restaurants: list[Row] = []
+    A row in which something failed that may succeed another time gets no fingerprint, so that the next run looks at it again. `due`:
+    committed rows of restaurants that may get another comparison; those that got one are returned beside the tables.
+    """
+    restaurants: dict[str, Row] = {}
+    carried: dict[str, Row] = {}
     reviews: list[Row] = []
     requests: list[Row] = []
     for outcome in outcomes:
-        fingerprint = None if outcome.again else fingerprints[outcome.restaurant.restaurant_id]
-        restaurants.append({**restaurant_row(outcome, tasks), "fingerprint": fingerprint})
-        reviews += review_rows(outcome, tasks)
+        name = outcome.restaurant.restaurant_id
         requests += [request_row(asked) for asked in outcome.asked]
-    return Results(
-        frame_of(restaurants, RESTAURANTS).sort("restaurant_id"),
+        if not outcome.follows:
+            fingerprint = None if outcome.again else fingerprints[name]
+            restaurants[name] = {**restaurant_row(outcome, tasks), "fingerprint": fingerprint}
+            reviews += review_rows(outcome, tasks)
+        elif name in restaurants:
+            restaurants[name] |= compared(restaurants[name], outcome)
+        elif not outcome.pending:  # else the committed comparison stays until a run gets there
+            row = {**(due or {})[name], **dict.fromkeys(TOKENS, 0)}
+            if changed := compared(row, outcome):
+                carried[name] = {**row, **changed}
+    tables = Results(
+        frame_of(list(restaurants.values()), RESTAURANTS).sort("restaurant_id"),
         frame_of(reviews, REVIEWS).sort("restaurant_id", "review_id"),
         rejects,
         frame_of(requests, REQUESTS),
     )
+    return tables, list(carried.values())
+
+
+def compared(row: Row, outcome: Outcome) -> Row:
+    """What a second stage changes in its restaurant's row; nothing where the figures are those that the row shows already."""
+    comparison: Comparison | None = outcome.results.get("comparison")
+    if comparison is None and not outcome.errors:
+        return {}
+    paid = [asked.answer for asked in outcome.asked if not asked.reused]
+    changed: Row = {name: row[name] + sum(getattr(answer, name) for answer in paid) for name in TOKENS}
+    own, _ = parted(row["fingerprint"])
+    changed |= {"reused": False, "fingerprint": None}
+    if comparison is None:
+        reasons = [row["error"], *(f"{name}: {reason}" for name, reason in outcome.errors.items())]
+        status = "pending" if outcome.pending else "partial" if row["status"] == "ok" else row["status"]
+        missing = ("comparison_summary", "target_restaurant_strength", "strengths_kind", "peers", "compared_s")
+        return {**changed, **dict.fromkeys(missing), "status": status, "error": "; ".join(filter(None, reasons))}
+    return {
+        **changed,
+        "comparison_summary": comparison.summary,
+        "target_restaurant_strength": comparison.strength,
+        "strengths_kind": comparison.kind,
+        "peers": list(comparison.peers),
+        "compared_s": outcome.finished_s,
+        "fingerprint": f"{own}-{comparison.figures}" if own and not outcome.again else None,
+    }
 
 
 def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
@@ -44,7 +88,7 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
         "restaurant_id": restaurant.restaurant_id,
         "restaurant_name": restaurant.restaurant_name,
         "status": outcome.status,
-        "error": "; ".join(f"{task}: {reason}" for task, reason in sorted(outcome.errors.items())) or None,
+        "error": "; ".join(f"{task}: {reason}" for task, reason in sorted(_reasons(outcome).items())) or None,
         "review_count": len(reviews),
         "sampled_count": len(reviews),
         "rejected_count": restaurant.rejected_count,
@@ -53,18 +97,23 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
         **(_counts(reviews, outcome.results.get("sentiment")) if "sentiment" in tasks else {}),
         **_summary(outcome.results.get("summary")),
         **_strengths(outcome.results.get("strengths")),
-        "prompt_tokens": sum(answer.prompt_tokens for answer in paid),
-        "cached_tokens": sum(answer.cached_tokens for answer in paid),
-        "output_tokens": sum(answer.output_tokens for answer in paid),
+        **{name: sum(getattr(answer, name) for answer in paid) for name in TOKENS},
         "finished_s": outcome.finished_s,
         "reused": False,
     }
+
+
+def _reasons(outcome: Outcome) -> Mapping[str, str]:
+    failed = "strengths" in outcome.errors and not outcome.pending
+    return {**outcome.errors, "comparison": "nothing to compare, its first stage has no result"} if failed else outcome.errors
 
 
 def review_rows(outcome: Outcome, tasks: Sequence[str]) -> list[Row]:
     """Rows of `reviews.parquet`, one per analysed review. A review that sentiment was asked of and
     that got none has the flag `no_label`."""
     found: dict[str, Sentiment] = {one.review_id: one for one in outcome.results.get("sentiment") or ()}
+    strengths: Strengths | None = outcome.results.get("strengths")
+    praises = strengths.praises if strengths else {}
     rows = []
     for review in outcome.restaurant.reviews:
         one = found.get(review.review_id)
@@ -76,6 +125,7 @@ def review_rows(outcome: Outcome, tasks: Sequence[str]) -> list[Row]:
                 "review_id": review.review_id,
                 "sentiment": label,
                 "score": one.score if one else None,
+                "praises": list(praises[review.review_id]) if review.review_id in praises else None,
                 "flags": [*flags, "no_label"] if label is None and "sentiment" in tasks else flags,
             }
         )
@@ -121,7 +171,7 @@ def _strengths(strengths: Strengths | None) -> Row:
     if strengths is None:
         return {}
     found = [
-        {"aspect": one.aspect, "claim": one.claim, "quote": None, "review_ids": list(one.review_ids), "support": len(one.review_ids)}
+        {"aspect": one.aspect, "claim": one.claim, "quote": one.quote, "review_ids": list(one.review_ids), "support": len(one.review_ids)}
         for one in strengths.found
     ]
-    return {"strengths": found, "strengths_kind": "single", "dropped_claims": strengths.dropped}
+    return {"strengths": found, "dropped_claims": strengths.dropped}

@@ -11,25 +11,21 @@ plans are replayed, and the store answers what it knows.
 
 from __future__ import annotations
 
-import heapq
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pipeline.engine import Engine
 from pipeline.errors import TaskFailed
+from pipeline.feed import Feed, Question
 from pipeline.limits import Limits
-from pipeline.order import Key, Order, prefill_cost
-from pipeline.records import Answer, Asked, Outcome, Plan, Request, Restaurant
+from pipeline.needs import Exchange, FollowUp, Tables
+from pipeline.order import Order, prefill_cost
+from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Request, Restaurant, Step
 from pipeline.restaurants import Tokenised
 from pipeline.store import Answers, Forgetful
 from pipeline.suspects import GIVEN_UP, MOST_DEATHS
 from pipeline.work import Task, Work
-
-CUT_OFF = "prompt and answer need {need} tokens, the engine takes {most}"
 
 
 class Observer(Protocol):
@@ -44,15 +40,6 @@ class Observer(Protocol):
 NOBODY = Tokenised(Restaurant("", ()), (), (), {}, 0)
 
 
-@dataclass
-class _Question:
-    """One key that is looked up, ready, or inside the engine (then it has a position), and all who wait for its answer."""
-
-    request: Request
-    waiting: list[tuple[Work, str, Request]]
-    position: int | None = None
-
-
 class Loop:
     """One pass over restaurants with one engine."""
 
@@ -64,24 +51,32 @@ class Loop:
         observer: Observer | None = None,
         store: Answers | None = None,
         limits: Limits | None = None,
+        follow_up: FollowUp | None = None,
+        tables: Tables | None = None,
     ) -> None:
+        """`tables`: of restaurants that are not in this pass."""
         self._tasks = tasks
+        self._follow_up = follow_up
+        self._exchange = Exchange(dict(tables or {}))
         self._order = order
         self._engine = engine
         self._observer = observer
         self._store = Forgetful() if store is None else store
-        self._limits = Limits() if limits is None else limits
+        self._feed = Feed(engine, Limits() if limits is None else limits)
         self._new: list[str] = []
-        self._ready: list[tuple[Key, int, str]] = []
-        self._alone: deque[str] = deque()
-        self._questions: dict[str, _Question] = {}
+        self._questions: dict[str, Question] = {}
         self._open: dict[str, Work] = {}
-        self._ties, self._positions = count(), count()
         self._done: list[Outcome] = []
-        self._began: float | None = None
-        self._fed = 0
-        self.ended: str | None = None
+
+    @property
+    def ended(self) -> str | None:
         """Why nothing more is fed, None while the run goes on."""
+        return self._feed.ended
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds, since its first request, that the engine had nothing to do."""
+        return self._feed.idle_s
 
     @property
     def inside(self) -> list[Request]:
@@ -95,19 +90,19 @@ class Loop:
         """
         lookahead = float("inf") if self._order.whole else 2 * self._engine.window
         more = True
-        while more or self._questions:
+        while more or self._questions or self._give_up():
             check()
-            self.ended = self.ended or self._limits.reached(self._fed)
-            if more and not self.ended and len(self._ready) < lookahead:
+            if more and self._feed.check_limits() and len(self._feed) < lookahead:
                 more = self._admit_some(restaurants, check)
                 yield from self._finished()
                 continue
-            self._feed()
+            self._feed.check_limits()
+            for refused in self._feed.fill():
+                self._deliver(refused)
             if not self._engine.unfinished and self.ended:
                 break
-            if self._engine.unfinished:
-                for answer in self._engine.step():
-                    self._deliver(answer)
+            for answer in self._feed.step():
+                self._deliver(answer)
             self._settle()
             yield from self._finished()
         for work in list(self._open.values()):
@@ -117,7 +112,7 @@ class Loop:
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
         work = self._open[""] = Work(NOBODY, {"": plan})
-        self._ask(work, "", work.advance("", None))
+        self._go_on(work, "", work.advance("", None))
         self._settle()
         for _ in self.run(iter(()), check):
             pass
@@ -136,8 +131,8 @@ class Loop:
             if self._observer:
                 self._observer.admitted(restaurant.restaurant)
             work = self._open[restaurant.restaurant.restaurant_id] = Work(restaurant)
-            for name, requests in list(work.open(self._tasks if restaurant.chunks else ())):
-                self._ask(work, name, requests)
+            for name, step in list(work.open(self._tasks if restaurant.chunks else ())):
+                self._go_on(work, name, step)
             self._close_if_done(work)
             if len(self._new) >= 2 * self._engine.window:
                 self._settle()
@@ -145,12 +140,40 @@ class Loop:
         self._settle()
         return False
 
+    def follow(self, restaurant: Restaurant, name: str, plan: Plan) -> None:
+        """Begins a restaurant's second stage; its reviews are not held for that."""
+        light = replace(restaurant, reviews=())
+        work = self._open[restaurant.restaurant_id] = Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True)
+        self._go_on(work, name, work.advance(name, None))
+        self._close_if_done(work)
+
+    def _go_on(self, work: Work, name: str, step: Step) -> None:
+        """A plan's next step: requests to ask, or tables that it needs."""
+        while isinstance(step, Needs):
+            tables = self._exchange.ask(work, name, step)
+            if tables is None:
+                return
+            step = work.advance(name, tables)
+        self._ask(work, name, step)
+
+    def _give_up(self) -> bool:
+        """Whether there were plans that waited for tables which will not come, and go on without."""
+        return self._resume(self._exchange.give_up())
+
+    def _resume(self, ready: Iterator[tuple[Work, str, Tables]]) -> bool:
+        resumed = False
+        for work, name, tables in list(ready):
+            self._go_on(work, name, work.advance(name, tables))
+            self._close_if_done(work)
+            resumed = True
+        return resumed
+
     def _ask(self, work: Work, name: str, requests: Sequence[Request]) -> None:
         for request in requests:
             if question := self._questions.get(request.key):
                 question.waiting.append((work, name, request))
             else:
-                self._questions[request.key] = _Question(request, [(work, name, request)])
+                self._questions[request.key] = Question(request, [(work, name, request)])
                 self._new.append(request.key)
 
     def _settle(self) -> None:
@@ -167,7 +190,7 @@ class Loop:
                 self._deliver(answer, stored=True)
 
     @staticmethod
-    def _price(unknown: Sequence[_Question]) -> None:
+    def _price(unknown: Sequence[Question]) -> None:
         """A restaurant's cost is that of the first questions which really have to be asked."""
         asked: dict[int, tuple[Work, list[Request]]] = {}
         for question in unknown:
@@ -177,7 +200,7 @@ class Loop:
         for work, requests in asked.values():
             work.cost = prefill_cost(requests)
 
-    def _make_ready(self, question: _Question) -> None:
+    def _make_ready(self, question: Question) -> None:
         request, work = question.request, question.waiting[0][0]
         deaths = self._store.deaths(request.key)
         if deaths >= MOST_DEATHS:
@@ -185,49 +208,23 @@ class Loop:
             return
         if self._observer:
             self._observer.asked(request)
-        if deaths:
-            self._alone.append(request.key)
-            return
-        key = self._order.key(request, work.restaurant.restaurant, work.cost or 0, next(work.numbers))
-        heapq.heappush(self._ready, (key, next(self._ties), request.key))
-
-    def _feed(self) -> None:
-        """Fills the window in order; when nothing else is left, one request alone that an engine has died of."""
-        while self._ready and self._engine.unfinished < self._engine.window and self._may_feed(self._ready[0][2]):
-            key, _, name = heapq.heappop(self._ready)
-            self._submit(name, rank=int(key[0]))
-        if self._alone and not self._ready and not self._engine.unfinished and self._may_feed(self._alone[0]):
-            self._submit(self._alone.popleft(), rank=0)
-
-    def _may_feed(self, name: str) -> bool:
-        self.ended = self.ended or self._limits.reached(self._fed + len(self._questions[name].request.prompt))
-        return self.ended is None
-
-    def _submit(self, name: str, rank: int) -> None:
-        question = self._questions[name]
-        request = question.request
-        need = len(request.prompt) + request.sampling.max_tokens
-        self._began = self._began or time.monotonic()
-        if need > self._engine.max_model_len:
-            self._deliver(Answer(name, prompt_tokens=len(request.prompt), error=CUT_OFF.format(need=need, most=self._engine.max_model_len)))
-            return
-        self._fed += len(request.prompt)
-        question.position = next(self._positions)
-        refused = self._engine.submit(request, rank)
-        if refused is not None:
-            self._deliver(refused)
+        rank = self._order.key(request, work.restaurant.restaurant, work.cost or 0, next(work.numbers))
+        self._feed.add(question, None if deaths else rank)
 
     def _deliver(self, answer: Answer, stored: bool = False) -> None:
         question = self._questions.pop(answer.key)
-        now = time.monotonic() - self._began if self._began else 0.0
+        now = self._feed.now_s
         if not stored:
             self._store.add(question.request, answer)
             if self._observer:
                 self._observer.answered(question.request, answer)
-        for i, (work, name, request) in enumerate(question.waiting):
-            reused = stored or i > 0  # else paid for by the first who asked
-            work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
-            self._ask(work, name, work.receive(name, answer))
+        told: set[tuple[int, str]] = set()
+        for work, name, request in question.waiting:
+            reused = stored or bool(told)  # else paid for by the first who asked
+            if (id(work), request.task) not in told:  # strengths asks the questions of sentiment, too
+                work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
+            told.add((id(work), request.task))
+            self._go_on(work, name, work.receive(name, answer))
             self._close_if_done(work)
 
     def _close_if_done(self, work: Work) -> None:
@@ -238,5 +235,12 @@ class Loop:
         del self._open[work.restaurant.restaurant.restaurant_id]
         outcome = work.outcome(self.ended)
         self._done.append(outcome)
+        if work.follows:
+            return
         if self._observer:
             self._observer.finished(outcome)
+        if self._follow_up and not outcome.pending:
+            plan = self._follow_up.follow(outcome)
+            if plan is not None:
+                self.follow(outcome.restaurant, self._follow_up.name, plan)
+            self._resume(self._exchange.add(outcome.restaurant.restaurant_id, self._follow_up.table(outcome)))

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import polars as pl
 
+from pipeline.records import Praise
+
 _IDS = pl.List(pl.String())
 RESTAURANTS: dict[str, pl.DataType] = {
     "restaurant_id": pl.String(),
@@ -53,6 +55,7 @@ REVIEWS: dict[str, pl.DataType] = {
     "review_id": pl.String(),
     "sentiment": pl.String(),
     "score": pl.Float64(),
+    "praises": pl.List(pl.String()),
     "flags": pl.List(pl.String()),
 }
 REQUESTS: dict[str, pl.DataType] = {
@@ -72,16 +75,32 @@ REQUESTS: dict[str, pl.DataType] = {
     "finish_reason": pl.String(),
     "reused": pl.Boolean(),
 }
+COMPARISON_COLUMNS = (
+    "status",
+    "error",
+    "comparison_summary",
+    "target_restaurant_strength",
+    "strengths_kind",
+    "peers",
+    "prompt_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "compared_s",
+    "fingerprint",
+    "reused",
+)
+"""Columns of `restaurants.parquet` that the second stage of strengths sets, also where the rest of the row is carried over."""
 RUN_COLUMNS = ("prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
 
-class Tables(Protocol):
+class Published(Protocol):
     """What one kind of job publishes, a file per field. `job`: the command; `id`: names a row of `rows`, the table that is the result,
-    which has columns `fingerprint` and `reused`."""
+    which has columns `fingerprint` and `reused`; `schemas`: of the tables that every version may change."""
 
     job: ClassVar[str]
     id: ClassVar[str]
+    schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]]
 
     @property
     def rows(self) -> pl.DataFrame: ...
@@ -97,6 +116,7 @@ class Results:
 
     job: ClassVar[str] = "analyze"
     id: ClassVar[str] = "restaurant_id"
+    schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]] = {"restaurants": RESTAURANTS, "reviews": REVIEWS, "requests": REQUESTS}
     restaurants: pl.DataFrame
     reviews: pl.DataFrame
     rejects: pl.DataFrame
@@ -111,6 +131,28 @@ class Results:
     def read(cls, folder: Path) -> Self:
         """A run's tables. Raises OSError, PolarsError."""
         return cls(*(pl.read_parquet(folder / f"{one.name}.parquet") for one in fields(cls)))
+
+    @property
+    def praise(self) -> dict[str, Praise | None]:
+        """Tables of praise by restaurant, None where no review was asked about."""
+        asked = self.reviews.filter(pl.col("praises").is_not_null())
+        counts = dict(asked.group_by("restaurant_id").len().iter_rows())
+        praising: dict[str, dict[str, int]] = {}
+        for name, aspect, number in asked.explode("praises").drop_nulls("praises").group_by("restaurant_id", "praises").len().iter_rows():
+            praising.setdefault(name, {})[aspect] = number
+        return {
+            name: Praise(counts[name], praising.get(name, {})) if name in counts else None for name in self.restaurants["restaurant_id"]
+        }
+
+    def compared_anew(self, rows: Sequence[Mapping[str, Any]]) -> Results:
+        """These results with other comparisons for some restaurants: rows of restaurant_id and COMPARISON_COLUMNS."""
+        if not rows:
+            return self
+        names = {row["restaurant_id"] for row in rows}
+        schema = {name: RESTAURANTS[name] for name in ("restaurant_id", *COMPARISON_COLUMNS)}
+        old = pl.col("restaurant_id").is_in(sorted(names))
+        changed = self.restaurants.filter(old).drop(COMPARISON_COLUMNS).join(frame_of(rows, schema), on="restaurant_id")
+        return replace(self, restaurants=pl.concat([self.restaurants.filter(~old), changed.select(*RESTAURANTS)]).sort("restaurant_id"))
 
     def carry_over(self, previous: Results, unchanged: Collection[str]) -> Results:
         """These results and the rows that `previous` has for the unchanged restaurants, at no cost of this run."""
@@ -140,6 +182,12 @@ def both_rejects(rejects: pl.DataFrame, earlier: pl.DataFrame, name: str) -> pl.
     same file counts once. In a file that was written anew another one's reject may have taken a row's place; that is not the same row."""
     both = pl.concat([rejects, earlier], how="diagonal_relaxed")
     return both.unique(["source_file", "source_row", name], keep="first", maintain_order=True)
+
+
+def parted(fingerprint: str | None) -> tuple[str | None, str | None]:
+    """A fingerprint's parts: of the restaurant's own rows and settings, and of the figures of its comparison."""
+    own, _, figures = (fingerprint or "").partition("-")
+    return own or None, figures or None
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

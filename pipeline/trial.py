@@ -43,7 +43,8 @@ class Trial:
         """`fits`: from `fit_sentiment`; a language that is not readable there stays unlabelled."""
         self._tokens, self._engine, self._reviews = tokens, engine, reviews
         readable = {language for language, one in fits.items() if one.readable}
-        self._tasks: list[Task] = [SentimentTask(tokens, fits), SummaryTask(tokens, readable), StrengthsTask(tokens, readable)]
+        sentiment = SentimentTask(tokens, fits)
+        self._tasks: list[Task] = [sentiment, SummaryTask(tokens, readable), StrengthsTask(tokens, readable, sentiment)]
 
     def run(self, texts: Mapping[Place, str], check: Callable[[], None] = lambda: None) -> dict[str, Outcome]:
         """Outcomes by restaurant, with these texts in place of the written ones. `check` may raise to stop."""

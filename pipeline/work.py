@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
 from pipeline.errors import OutOfReach, TaskFailed
-from pipeline.records import Answer, Asked, Outcome, Plan, Request, TaskName
+from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Step, TaskName
 from pipeline.restaurants import Tokenised
 
 
@@ -27,7 +27,8 @@ class Task(Protocol):
 
 @dataclass
 class Work:
-    """`cost`: prefill tokens of the requests that the store could not answer, None before any was looked up."""
+    """`cost`: prefill tokens of the requests that the store could not answer, None before any was looked up. `follows`: a second stage,
+    whose restaurant has been counted and written already."""
 
     restaurant: Tokenised
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -35,25 +36,26 @@ class Work:
     results: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     again: bool = False
+    follows: bool = False
     cost: int | None = None
     numbers: Iterator[int] = field(default_factory=count)
     _missing: dict[str, set[str]] = field(default_factory=dict)
     _answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
 
-    def open(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Sequence[Request]]]:
-        """Starts a plan per task; yields the first requests of each that has any."""
+    def open(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Step]]:
+        """Starts a plan per task; yields the first step of each that has any."""
         for task in tasks:
             self.plans[task.name] = task.plan(self.restaurant)
-            requests = self.advance(task.name, None)
-            if requests:
-                yield task.name, requests
+            step = self.advance(task.name, None)
+            if step:
+                yield task.name, step
 
-    def advance(self, name: str, answers: Mapping[str, Answer] | None) -> Sequence[Request]:
-        """Resumes one plan; its next requests, none when it has ended. A plan that asks for nothing goes on at once."""
+    def advance(self, name: str, sent: Mapping[str, Any] | None) -> Step:
+        """Resumes one plan; its next step, no requests when it has ended. A plan that asks for nothing goes on at once."""
         try:
-            requests = next(self.plans[name]) if answers is None else self.plans[name].send(answers)
-            while not requests:
-                requests = self.plans[name].send({})
+            step = next(self.plans[name]) if sent is None else self.plans[name].send(sent)
+            while not step:
+                step = self.plans[name].send({})
         except StopIteration as end:
             self.results[name] = end.value
         except TaskFailed as reason:
@@ -63,14 +65,16 @@ class Work:
             self.errors[name] = f"unexpected {type(error).__name__}: {error}"
             self.again = True
         else:
-            distinct = {request.key: request for request in requests}
+            if isinstance(step, Needs):
+                return step
+            distinct = {request.key: request for request in step}
             self._missing[name], self._answers[name] = set(distinct), {}
             return list(distinct.values())
         del self.plans[name]
         return ()
 
-    def receive(self, name: str, answer: Answer) -> Sequence[Request]:
-        """Takes one answer; with the last of a stage the plan goes on, and its next requests come back."""
+    def receive(self, name: str, answer: Answer) -> Step:
+        """Takes one answer; with the last of a stage the plan goes on, and its next step comes back."""
         self.again |= answer.error is not None  # a plan may do without it, and still it may come another time
         self._answers[name][answer.key] = answer
         self._missing[name].discard(answer.key)
@@ -89,4 +93,5 @@ class Work:
             finished,
             pending=bool(unfinished),
             again=self.again or bool(unfinished),
+            follows=self.follows,
         )

@@ -84,6 +84,8 @@ def test_one_review_costs_its_own_question_its_chunk_and_the_merges_above_it(lar
     assert sorted(by_stage.pop(("strengths", "find"))) == sorted(parts)
     assert 1 <= len(by_stage.pop(("summary", "merge"))) <= 4
     assert len(by_stage.pop(("strengths", "aspect"), [])) <= len(parts)
+    assert len(by_stage.pop(("strengths", "praise"), [])) <= labels
+    assert len(by_stage.pop(("strengths", "strength"), [])) <= 1
     assert by_stage == {}
 
 

@@ -107,9 +107,9 @@ def test_a_request_the_engine_refuses_fails_alone(engine, tokens):
     assert engine.unfinished == 0
 
 
-def test_tasks_over_one_chunk_compute_it_once(engine, tokens):
+def test_tasks_over_one_chunk_compute_it_once(engine, tokens, fits):
     reviews = tuple(Review(f"r{i}", f"Dish number {i} was tasty and the people at table {i} were kind.", "en") for i in range(20))
-    tasks = [summary.SummaryTask(tokens, {"en"}), strengths.StrengthsTask(tokens, {"en"})]
+    tasks = [summary.SummaryTask(tokens, {"en"}), strengths.StrengthsTask(tokens, {"en"}, sentiment.SentimentTask(tokens, fits))]
     (outcome,) = Loop(tasks, ORDERS["restaurant"], engine).run(tokenise([Restaurant("cache", reviews)], tokens, 1024))
     over_chunk = [asked for asked in outcome.asked if asked.request.shared]
     assert len(over_chunk) == 2

@@ -11,9 +11,18 @@ from pipeline.records import Answer, Restaurant, Review
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.tasks import calibration, sentiment, strengths, summary
+from pipeline.tasks.aspects import ASPECTS
 from pipeline.tasks.calibration import Anchor, Fit
 
 READS = {"en": Fit(1.0, 0.0, auc=0.95, accuracy=0.9, anchors=10)}
+
+
+LIKES = {"en": Fit(0.01, 5.0, auc=0.95, accuracy=0.9, anchors=10)}
+"""Every review is a positive one."""
+
+
+def strengths_task(tokens):
+    return strengths.StrengthsTask(tokens, {"en"}, sentiment.SentimentTask(tokens, LIKES))
 
 
 def restaurant(tokens, *texts, language="en", budget=1024):
@@ -158,15 +167,16 @@ def test_sentences_that_repeat_or_run_in_circles_are_left_out():
 def test_tasks_over_a_chunk_share_all_but_the_instruction(tokens):
     made = restaurant(tokens, "Good soup.", "Nice people.", "Too loud.")
     (first,) = next(summary.SummaryTask(tokens, {"en"}).plan(made))
-    (second,) = next(strengths.StrengthsTask(tokens, {"en"}).plan(made))
+    second, *_ = next(strengths_task(tokens).plan(made))
     assert first.shared == second.shared > 0
     assert (first.prompt[: first.shared] == second.prompt[: second.shared]).all()
 
 
 def test_claims_are_kept_with_the_reviews_that_support_them():
-    reviews = [Review("a", "The soup was delicious.", "en"), Review("b", "Delicious soup, kind staff", "en"), Review("c", "Too loud", "en")]
+    texts = {4: "The soup was delicious.", 7: "Delicious soup, kind staff", 9: "Too loud"}
+    reviews = {place: Review(str(place), text, "en") for place, text in texts.items()}
     found = strengths.verify(["delicious soup", "kind staff", "rooftop garden"], reviews)
-    assert found == [("delicious soup", ("a", "b")), ("kind staff", ("b",))]
+    assert found == [("delicious soup", (4, 7)), ("kind staff", (7,))]
 
 
 @pytest.mark.parametrize("text", ["no json", '{"claim": "x"}', "[1, 2]", '["cut off'])
@@ -176,29 +186,29 @@ def test_an_answer_in_another_form_fails_the_task(text):
 
 
 def test_claims_that_say_the_same_are_merged_and_support_counts_distinct_reviews():
-    merged = strengths.merge([("tasty soup", ("a",)), ("fair price", ("z",)), ("soup tasty", ("a", "b"))])
-    assert merged == [("tasty soup", ("a", "b")), ("fair price", ("z",))]
+    merged = strengths.merge([("tasty soup", (1,)), ("fair price", (9,)), ("soup tasty", (1, 2))])
+    assert merged == [("tasty soup", (1, 2)), ("fair price", (9,))]
 
 
 def test_strengths_of_all_chunks_come_together_with_an_aspect_each(tokens):
-    outcome = run(strengths.StrengthsTask(tokens, {"en"}), restaurant(tokens, *dishes(120)))
+    outcome = run(strengths_task(tokens), restaurant(tokens, *dishes(120)))
     found = outcome.results["strengths"]
     chunks = sum(asked.request.stage == "find" for asked in outcome.asked)
     assert [one.claim for one in found.found] == ["Dish was fine"]
     assert len(found.found[0].review_ids) == 120
-    assert found.found[0].aspect in strengths.ASPECTS
+    assert found.found[0].aspect in ASPECTS
     assert found.dropped == chunks > 1
 
 
 def test_a_cut_off_answer_fails_strengths_with_its_reason(tokens):
-    outcome = run(strengths.StrengthsTask(tokens, {"en"}), restaurant(tokens, "Good soup."), DeterministicEngine(cut=lambda request: True))
+    outcome = run(strengths_task(tokens), restaurant(tokens, "Good soup."), DeterministicEngine(cut=lambda request: True))
     assert outcome.errors == {"strengths": "find: answer cut off at 12 tokens"}
 
 
 def test_no_request_is_longer_than_chunk_budget_and_overhead(tokens):
     engine = DeterministicEngine(text=words)
     made = restaurant(tokens, *("A rather long story about soup. " * 40 for _ in range(9)), "word " * 5000, budget=512)
-    for task in (summary.SummaryTask(tokens, {"en"}), strengths.StrengthsTask(tokens, {"en"})):
+    for task in (summary.SummaryTask(tokens, {"en"}), strengths_task(tokens)):
         run(task, made, engine)
         assert max(len(request.prompt) + request.sampling.max_tokens for request in engine.submitted) <= 512 + task.overhead
         engine.submitted.clear()

@@ -16,6 +16,7 @@ _STOP = frozenset(
     just been also some what which who when than then them too get got really even only out about more most any""".split()  # noqa: SIM905
 )
 _WORD = re.compile(r"[^\W\d_]+")
+_SENTENCE = re.compile(r"[^.!?。…\n]+[.!?。…]*")
 _HANGUL = re.compile(r"[가-힣]")
 
 
@@ -35,6 +36,22 @@ def supporting(sentence: str, reviews: Sequence[frozenset[str]]) -> list[int]:
     """Indices of the reviews (given by their content words) that support a sentence; none for a sentence without content."""
     words = content_words(sentence)
     return [i for i, review in enumerate(reviews) if words and len(words & review) >= SUPPORTED * len(words)]
+
+
+def quote(sentence: str, text: str, most: int) -> str:
+    """The sentence of `text` that says most of `sentence`, letter for letter; of one over `most` letters the words around what it says."""
+    words = content_words(sentence)
+    spans = [(match.start(), match.end()) for match in _SENTENCE.finditer(text)] or [(0, len(text))]
+    start, end = max(spans, key=lambda span: (len(words & content_words(text[span[0] : span[1]])), span[0] - span[1], -span[0]))
+    if end - start > most:
+        near = [match.start() for match in _WORD.finditer(text, start, end) if words & content_words(match[0])]
+        start = min(max(start, min(near, default=start) - most // 4), end - most)
+        end = start + most
+        while start > 0 and text[start - 1].isalnum() and text[start].isalnum():
+            start += 1
+        while end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+            end -= 1
+    return text[start:end].strip()
 
 
 def repetitive(sentence: str) -> bool:

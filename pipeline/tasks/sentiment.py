@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
-from pipeline.records import Answer, Plan, Review, Sentiment, TaskName
+from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
 from pipeline.tasks.prompts import does_not_read, explain
@@ -45,20 +45,31 @@ class SentimentTask:
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns a list of Sentiment, one per review in order. Raises TaskFailed where not a single review has a label."""
-        reviews = restaurant.restaurant.reviews
-        fits = [self._fits.get(review.language) for review in reviews]
-        asked = {
-            i: self._asker.ask("sentiment", "label", restaurant.restaurant.restaurant_id, restaurant.ids[i], chunk)
-            for chunk, run in enumerate(restaurant.chunks)
-            for i in run
-            if (it := fits[i]) is not None and it.readable
-        }
+        asked = self.ask(restaurant)
         if not asked:
-            raise OutOfReach(does_not_read(review.language for review in reviews))
+            raise OutOfReach(does_not_read(review.language for review in restaurant.restaurant.reviews))
         answers: Mapping[str, Answer] = yield list(asked.values())
         if all(not answers[request.key].usable for request in asked.values()):
             raise TaskFailed(explain(next(iter(answers.values()))))
-        return [self._label(review, fits[i], answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
+        return self.labels(restaurant, asked, answers)
+
+    def ask(self, restaurant: Tokenised) -> dict[int, Request]:
+        """A request per review, by its place, where the model reads its language."""
+        reviews = restaurant.restaurant.reviews
+        return {
+            i: self._asker.ask("sentiment", "label", restaurant.restaurant.restaurant_id, restaurant.ids[i], chunk)
+            for chunk, run in enumerate(restaurant.chunks)
+            for i in run
+            if (it := self._fits.get(reviews[i].language)) is not None and it.readable
+        }
+
+    def labels(self, restaurant: Tokenised, asked: Mapping[int, Request], answers: Mapping[str, Answer]) -> list[Sentiment]:
+        """One per review, in order."""
+        reviews = restaurant.restaurant.reviews
+        return [
+            self._label(review, self._fits.get(review.language), answers[asked[i].key] if i in asked else None)
+            for i, review in enumerate(reviews)
+        ]
 
     def _label(self, review: Review, calibration: Fit | None, answer: Answer | None) -> Sentiment:
         if answer is None or calibration is None or not answer.usable:

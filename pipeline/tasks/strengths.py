@@ -1,8 +1,9 @@
-"""Strengths: what guests praise, as claims with an aspect and the reviews that say so; the same claim merged over chunks.
+"""Strengths, first stage: what guests praise, as claims with an aspect, a quote, and the reviews that say so.
 
-The model states claims in a bounded form; the reviews behind a claim are found by overlap (see `overlap.py` for why), and a claim that no
-review supports is dropped and counted. Then a one-token question per claim names its aspect. Digits are kept out of claims: greedy decoding
-of the embedded model runs into "1.1.1.1".
+Two kinds of questions. One per chunk: the model states claims in a bounded form, and the reviews behind a claim are found by overlap (see
+`overlap.py` for why); a claim that no positive review supports is dropped and counted. One per positive review, with one token as its
+answer: which aspects does it praise? Those make the restaurant's table of praise, which it is compared by.
+Digits are kept out of claims: greedy decoding of the embedded model runs into "1.1.1.1".
 """
 
 from __future__ import annotations
@@ -13,78 +14,70 @@ from collections.abc import Collection, Mapping, Sequence
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Strength, Strengths, TaskName
 from pipeline.restaurants import Tokenised
-from pipeline.tasks.overlap import content_words, repetitive, same, supporting
+from pipeline.tasks.aspects import Praises
+from pipeline.tasks.overlap import content_words, quote, repetitive, same, supporting
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, explain, main_language, make_request
-from pipeline.tasks.question import Asker, Question
+from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tokens import Tokens, concatenate
 
 INSTRUCTION = "List only the strengths that guests praise in the reviews above as short bullet points."
 _WORD = r"\p{L}[\p{L}'’,.&-]{0,19}"
 FORM = {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": rf"^{_WORD}( {_WORD}){{1,9}}$"}}
 SAMPLING = Sampling(max_tokens=160, schema=json.dumps(FORM))
-ASPECT_QUESTION = Question(
-    before=(
-        '"The sushi was so fresh."\nThis guest praises the food.\n\n"Our waitress was kind."\nThis guest praises the service.\n\n'
-        '"Cheap lunch deal."\nThis guest praises the price.\n\n"Lovely garden and candles"\nThis guest praises the atmosphere.\n\n"'
-    ),
-    after='"\nThis guest praises the',
-    words={
-        "taste": (" food", " taste", " flavor", " dishes", " drinks"),
-        "service": (" service", " staff", " waiter", " hospitality"),
-        "atmosphere": (" atmosphere", " decor", " music", " ambiance"),
-        "price": (" price", " value", " prices"),
-        "portion": (" portions", " quantity", " size"),
-        "speed": (" speed", " timing"),
-        "cleanliness": (" clean", " hygiene", " cleaning"),
-        "location": (" location", " parking", " view"),
-        "variety": (" variety", " menu", " selection"),
-        "delivery": (" delivery", " packaging"),
-    },
-)
-"""Right for 18 of 24 written claims with the embedded model; named in the same answer as the claim, the aspect was nearly always wrong."""
-ASPECTS = (*ASPECT_QUESTION.words, "other")
+MOST_QUOTED = 200
+"""Letters of a quote."""
 
 
 class StrengthsTask:
     """Finds what guests praise in each chunk."""
 
     name: TaskName = "strengths"
-    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {ASPECT_QUESTION}"
+    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {Praises.wording}"
 
-    def __init__(self, tokens: Tokens, readable: Collection[str]) -> None:
-        """`readable`: languages that the model was found to read."""
-        self._tokens, self._readable = tokens, readable
-        self._asker = Asker(tokens, ASPECT_QUESTION)
+    def __init__(self, tokens: Tokens, readable: Collection[str], sentiment: SentimentTask) -> None:
+        """`readable`: languages that the model was found to read. `sentiment`: tells which reviews are positive."""
+        self._tokens, self._readable, self._sentiment = tokens, readable, sentiment
+        self._praises = Praises(tokens)
         self._chunks = ChunkPrompt(tokens)
         self._tail = self._chunks.tail(INSTRUCTION)
-        self.overhead = self._chunks.overhead(self._tail) + SAMPLING.max_tokens
+        self.overhead = max(self._chunks.overhead(self._tail) + SAMPLING.max_tokens, self._praises.overhead)
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns Strengths of the chunks with a usable answer. Raises TaskFailed where there is none, or no model for the language."""
-        reviews = restaurant.restaurant.reviews
+        reviews, name = restaurant.restaurant.reviews, restaurant.restaurant.restaurant_id
         language = main_language(reviews)
         if language not in self._readable:
             raise OutOfReach(does_not_read([language]))
         finds = [self._find(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
-        answers: Mapping[str, Answer] = yield finds
+        asked = self._sentiment.ask(restaurant)  # the same questions as sentiment's: asked once
+        answers: Mapping[str, Answer] = yield [*finds, *asked.values()]
         usable = [answers[request.key] for request in finds if answers[request.key].usable]
         if not usable:
             raise TaskFailed(f"find: {explain(answers[finds[0].key])}")
+        chunks = {i: number for number, chunk in enumerate(restaurant.chunks) for i in chunk}
+        labels = [one.label for one in self._sentiment.labels(restaurant, asked, answers)]
+        positive = [i for i, label in enumerate(labels) if label == "positive"]
         claims = [claim for answer in usable for claim in parse(answer.text)]
-        verified = verify(claims, reviews)
-        supported = merge(verified)
-        texts = self._tokens.encode([claim for claim, _ in supported])
-        asks = [self._asker.ask("strengths", "aspect", restaurant.restaurant.restaurant_id, one.ids, len(finds)) for one in texts]
-        answers = yield asks
-        found = [
-            Strength(self._aspect(answers[request.key]), claim, review_ids)
-            for (claim, review_ids), request in zip(supported, asks, strict=True)
-        ]
-        return Strengths(tuple(found), dropped=len(claims) - len(verified))
+        verified = verify(claims, {i: reviews[i] for i in positive})
+        merged = merge(verified)
+        texts = self._tokens.encode([claim for claim, _ in merged])
+        aspects = [self._praises.ask("aspect", name, language, one.ids, len(finds)) for one in texts]
+        praises = {i: self._praises.ask("praise", name, reviews[i].language, restaurant.ids[i], chunks[i]) for i in positive}
+        spoken = {reviews[i].language for i in positive} | {language}
+        priors = {one: self._praises.prior(name, one) for one in sorted(spoken)}
+        answers = yield [*priors.values(), *praises.values(), *aspects]
 
-    def _aspect(self, answer: Answer) -> str:
-        found = self._asker.log_probabilities(answer) if answer.usable else {"other": 0.0}
-        return max(found, key=lambda aspect: found[aspect])
+        def praised(request: Request, language: str) -> tuple[str, ...]:
+            return self._praises.read(answers[request.key], answers[priors[language].key], language)
+
+        by_review = {i: praised(request, reviews[i].language) for i, request in praises.items()}
+        found = []
+        for (claim, supporters), request in zip(merged, aspects, strict=True):
+            aspect = next(iter(praised(request, language)), "other")
+            best = quote(claim, reviews[supporters[0]].text, MOST_QUOTED)
+            found.append(Strength(aspect, claim, best, tuple(reviews[i].review_id for i in supporters)))
+        table = {reviews[i].review_id: by_review.get(i, ()) for i, label in enumerate(labels) if label is not None}
+        return Strengths(tuple(found), len(claims) - len(verified), table)
 
     def _find(self, restaurant: Tokenised, number: int, chunk: range) -> Request:
         shared = self._chunks.shared(restaurant, chunk)
@@ -103,25 +96,26 @@ def parse(text: str) -> list[str]:
     return [claim.strip().rstrip(",") for claim in claims]
 
 
-Supported = tuple[str, tuple[str, ...]]
-"""A claim and the ids of the reviews that support it."""
+Supported = tuple[str, tuple[int, ...]]
+"""A claim and the places of the reviews that support it."""
 
 
-def verify(claims: Sequence[str], reviews: Sequence[Review]) -> list[Supported]:
-    """Claims that at least one review supports."""
-    words = [content_words(review.text) for review in reviews]
+def verify(claims: Sequence[str], reviews: Mapping[int, Review]) -> list[Supported]:
+    """Claims that at least one of these reviews supports; reviews by place."""
+    places = list(reviews)
+    words = [content_words(review.text) for review in reviews.values()]
     found = ((claim, supporting(claim, words)) for claim in claims if not repetitive(claim))
-    return [(claim, tuple(reviews[i].review_id for i in supporters)) for claim, supporters in found if supporters]
+    return [(claim, tuple(places[i] for i in supporters)) for claim, supporters in found if supporters]
 
 
 def merge(found: Sequence[Supported]) -> list[Supported]:
     """Claims that say the same become one, in the words of the first, supported by the reviews of all. Most support first."""
     merged: list[Supported] = []
-    for claim, review_ids in found:
-        for i, (other, other_ids) in enumerate(merged):
+    for claim, supporters in found:
+        for i, (other, others) in enumerate(merged):
             if same(claim, other):
-                merged[i] = (other, tuple(dict.fromkeys((*other_ids, *review_ids))))
+                merged[i] = (other, tuple(sorted({*others, *supporters})))
                 break
         else:
-            merged.append((claim, review_ids))
+            merged.append((claim, supporters))
     return sorted(merged, key=lambda one: (-len(one[1]), one[0]))

@@ -1,0 +1,75 @@
+"""Who is compared with whom in a run, and what is known of the restaurants that it carries over.
+
+A row that is carried over keeps its first stage; its comparison is made anew where the figures of its peers, or the peers, have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from pipeline.peers import choose_peers
+from pipeline.previous import Previous
+from pipeline.records import Praise, Strength
+from pipeline.reviews import Dump
+from pipeline.tables import COMPARISON_COLUMNS, Results, parted
+from pipeline.tasks.comparison import Stand
+from pipeline.tasks.figures import comparable, figures_of, mark_of
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """`peers` and `languages` by restaurant. `tables`: of restaurants that the run does not look at. `due`: those of them whose comparison
+    may have to change, with their committed rows."""
+
+    peers: Mapping[str, tuple[str, ...]]
+    languages: Mapping[str, str]
+    tables: Mapping[str, Praise | None] = field(default_factory=dict)
+    due: Mapping[str, Stand] = field(default_factory=dict)
+    rows: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def comparing(
+    dump: Dump, selected: Collection[str], unchanged: Collection[str], before: Previous[Results] | None, two_stage: bool, narrow: bool
+) -> Comparing:
+    """`selected`: restaurants of the dump, rejects included. `unchanged`: those whose rows are carried over. `narrow`: the dump holds only
+    some of the restaurants that `before` has; then those that have peers keep them, and its other restaurants count too.
+    """
+    languages = main_languages(dump.reviews)
+    if before is None:
+        return Comparing(choose_peers(dump.reviews) if two_stage else {}, languages)
+    committed = before.results.restaurants.filter(pl.col("restaurant_id").is_in(sorted(unchanged)))
+    if not before.stale and set(selected) == set(unchanged) == set(before.results.restaurants["restaurant_id"]):
+        return Comparing({}, languages)
+    peers = choose_peers(dump.reviews) if two_stage else {}
+    if narrow and two_stage:
+        kept = before.results.restaurants.select("restaurant_id", "peers").drop_nulls().iter_rows()
+        peers |= {name: tuple(chosen) for name, chosen in kept if name in peers and chosen}
+    running = set(selected) - set(unchanged)
+    tables = {name: table for name, table in before.results.praise.items() if name not in running and (narrow or name in unchanged)}
+    rows = {row["restaurant_id"]: row for row in committed.filter(pl.col("strengths").is_not_null()).iter_rows(named=True)}
+    stands = {name: _stand(row, languages[name], table) for name, row in rows.items() if (table := tables.get(name)) is not None}
+    due = {name: stand for name, stand in stands.items() if _may_change(stand, peers.get(name, ()), tables, running)}
+    shown = ("restaurant_id", *COMPARISON_COLUMNS)
+    return Comparing(peers, languages, tables, due, {name: {column: rows[name][column] for column in shown} for name in due})
+
+
+def main_languages(reviews: pl.DataFrame) -> dict[str, str]:
+    """The language of most reviews by restaurant; the first by name where two are equal."""
+    counts = reviews.group_by("restaurant_id", "language").len().sort("restaurant_id", "len", "language", descending=[False, True, False])
+    return dict(counts.unique("restaurant_id", keep="first", maintain_order=True).select("restaurant_id", "language").iter_rows())
+
+
+def _stand(row: Mapping[str, Any], language: str, table: Praise) -> Stand:
+    found = tuple(Strength(one["aspect"], one["claim"], one["quote"], tuple(one["review_ids"])) for one in row["strengths"])
+    return Stand(row["restaurant_id"], language, table, found, parted(row["fingerprint"])[1])
+
+
+def _may_change(stand: Stand, peers: tuple[str, ...], tables: Mapping[str, Praise | None], running: set[str]) -> bool:
+    if not running.isdisjoint(peers):
+        return True
+    others = comparable(stand.table, (tables.get(peer) for peer in peers))
+    return mark_of(figures_of(stand.table, others), len(others), peers) != stand.shown
