@@ -7,6 +7,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,15 @@ import click
 import numpy as np
 import polars as pl
 
-from pipeline import parts
+from jobs.machine import machine_options, make_machine
+from jobs.options import parse_columns
+from jobs.progress import TerminalProgress
+from jobs.stop import StopSignals
+from pipeline import parts, summary_wordings
 from pipeline.records import Answer, Request, Sampling
+from pipeline.restaurants import group
+from pipeline.reviews import read
+from pipeline.runtime import Runtime
 from pipeline.store import Store, stored_key
 
 IDENTITY = "00" * 16
@@ -28,6 +36,7 @@ def benchmark() -> None:
     \b
     Example:
       python -m jobs benchmark store --answers 10000000 --keys 1000000
+      python -m jobs benchmark summaries reviews.parquet --skip 60 --restaurants 40
     """
 
 
@@ -66,6 +75,48 @@ def store(answers: int, keys: int, added: int, folder: Path | None) -> None:
             measured["added_per_s"] = round(added / measured["add_s"])
         measured["peak_mib"] = {"building": before >> 10, "all": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}
     click.echo(json.dumps(measured, indent=2))
+
+
+@benchmark.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
+@click.option(
+    "--wording", multiple=True, metavar="NAME", help="Only this wording of pipeline/summary_wordings.toml, or 'kept'. Repeatable."
+)
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Restaurants to leave out, by id.")
+@click.option("--restaurants", type=click.IntRange(min=1), default=40, help="Restaurants to ask about, by id after those.")
+@click.option("--reviews", type=click.IntRange(min=1), default=25, help="Of each restaurant to show, and as many to leave out; by date.")
+@click.option("--seed", type=int, default=7, help="Of the draws of other reviews.")
+@click.option(
+    "--store", type=click.Path(file_okay=False, path_type=Path), default=Path("summaries.store"), help="Answers already paid for."
+)
+@machine_options
+def summaries(
+    inputs: Sequence[str],
+    column: Mapping[str, str],
+    wording: Sequence[str],
+    skip: int,
+    restaurants: int,
+    reviews: int,
+    seed: int,
+    store: Path,
+    **machine: Any,
+) -> None:
+    """Compare wordings of the request for a summary on English reviews.
+
+    Share of generated sentences that the restaurant's reviews support, beside the share that as many reviews of other restaurants would;
+    ROUGE-1 of the published summaries against reviews left out, beside a random review's.
+    """
+    stop, progress = StopSignals(), TerminalProgress()
+    known = summary_wordings.wordings()
+    if unknown := sorted(set(wording) - set(known)):
+        raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(known)}", param_hint="--wording")
+    cases = summary_wordings.cases(group(read(inputs, column), {}, 0, 0), skip, restaurants, reviews, reviews, seed)
+    runtime = Runtime(make_machine(**machine, tell=progress.stage))
+    chosen = {name: known[name] for name in wording or known}
+    with Store(store, runtime.identity, progress.stage) as answers:
+        found = summary_wordings.measure(cases, chosen, runtime.tokens, runtime.engine, answers, seed, progress.stage, stop)
+    click.echo(json.dumps({"model": runtime.model.name, "skip": skip, "reviews": reviews, "seed": seed, **found}, indent=2))
 
 
 def _timed(work: Any) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import previous, results
+from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.calibrations import fits_for
 from pipeline.comparing import comparing
@@ -52,7 +53,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         with measured(seconds, "load"):
             runtime = Runtime(machine)
         with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
-            fits = fits_for(dump.reviews["language"].unique(), runtime, store, progress, stop, job.recalibrate)
+            fits = fits_for(dump.reviews, runtime, store, progress, stop, job.recalibrate, job.calibrate_on)
             marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
             narrow = job.update and not job.selection.whole
@@ -76,7 +77,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
-            described = described_run(job, order, runtime, fits, before) | {"store": answers}
+            agreed = agreement(dump.reviews, tables.reviews)
+            if agreed and agreed.warning:
+                progress.stage(f"warning: {agreed.warning}")
+            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
+            described = described_run(job, order, runtime, fits, before) | checked
             results.write(job.output, run_id, tables, describe(run_id, dump.files, tables, set(marks), described, seconds))
             with stop.held():
                 path = results.publish(job.output, run_id)
@@ -87,7 +92,8 @@ def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     """Digest of what a row depends on beside its restaurant's rows of the dump."""
     form = [version("review-digest"), *({name: str(dtype) for name, dtype in schema.items()} for schema in (RESTAURANTS, REVIEWS))]
     wording = [(name, WORDINGS[name]) for name in job.tasks]
-    return digest([form, runtime.identity, job.chunk_tokens, job.two_stage, wording, {name: asdict(one) for name, one in fits.items()}])
+    chosen = [job.chunk_tokens, job.max_reviews, job.two_stage]
+    return digest([form, runtime.identity, chosen, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
 def described_run(
@@ -105,7 +111,12 @@ def described_run(
         "model": runtime.model.name,
         "revision": runtime.model.revision,
         "identity": runtime.identity,
-        "settings": {**runtime.machine.settings, "chunk_tokens": job.chunk_tokens, "two_stage": job.two_stage},
+        "settings": {
+            **runtime.machine.settings,
+            "chunk_tokens": job.chunk_tokens,
+            "max_reviews": job.max_reviews,
+            "two_stage": job.two_stage,
+        },
         "wording": {name: digest(WORDINGS[name]) for name in job.tasks},
         "calibration": {name: asdict(one) for name, one in fits.items()},
     }

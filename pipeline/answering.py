@@ -69,11 +69,11 @@ def answer_all(
         return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints))
     tokens = runtime.tokens
     tasks = _tasks(job.tasks, tokens, fits)
-    groups, budget = _grouped(dump, tokens, tasks, job.chunk_tokens, runtime.engine.max_model_len)
+    groups, budget = _grouped(dump, tokens, tasks, job, runtime.engine.max_model_len)
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
     comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
     loop = Loop(tasks, order, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
-    restaurants = tokenise(groups.hand_out(order.admission), tokens, budget)
+    restaurants = tokenise(groups.hand_out(order.admission), tokens, budget, job.max_reviews)
     with watched(loop, runtime, store, stop):
         for name, stand in comparing.due.items():
             if comparison:
@@ -127,11 +127,11 @@ def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> lis
     return [makers[name]() for name in TASKS if name in names]
 
 
-def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], chunk_tokens: int, max_model_len: int) -> tuple[Groups, int]:
+def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_model_len: int) -> tuple[Groups, int]:
     overhead = max(task.overhead for task in tasks)
-    budget = min(chunk_tokens, max_model_len - overhead)
+    budget = min(job.chunk_tokens, max_model_len - overhead)
     if budget < LEAST_CHUNK_TOKENS:
         raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
     per_review = sum(task.overhead for task in tasks if task.name == "sentiment")
     per_restaurant = sum(task.overhead for task in tasks) - per_review
-    return group(dump, sample_rates(dump.reviews, tokens), per_review, per_restaurant), budget
+    return group(dump, sample_rates(dump.reviews, tokens), per_review, per_restaurant, job.max_reviews), budget

@@ -1,4 +1,4 @@
-"""The boundary of sentiment, fitted once per model and wording and then kept beside the answers.
+"""The boundary of sentiment, fitted once per model, wording and source and then kept beside the answers.
 
 Fitted anew every night, labels close to it would flip from night to night.
 """
@@ -8,24 +8,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
+
+import polars as pl
 
 from pipeline import durable
 from pipeline.engine import Engine
 from pipeline.errors import BadConfiguration, TaskFailed, TryAgain
 from pipeline.manifest import digest
 from pipeline.order import ORDERS
+from pipeline.rated import rated, too_few
 from pipeline.records import Answer, Request
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.store import Answers, Store
-from pipeline.tasks.calibration import Fit, anchors
+from pipeline.tasks.calibration import Anchor, Fit, Source, anchors
 from pipeline.tasks.prompts import does_not_read
-from pipeline.tasks.sentiment import QUESTION, calibrate
+from pipeline.tasks.sentiment import QUESTIONS, calibrate
 from pipeline.tokens import Tokens
 from pipeline.upkeep import CALIBRATIONS
+
+CALLED: dict[Source, str] = {"anchors": "the anchor reviews", "ratings": "rated reviews of the dump"}
 
 
 class Teller(Protocol):
@@ -35,36 +40,51 @@ class Teller(Protocol):
 
 
 def fits_for(
-    languages: Collection[str], runtime: Runtime, store: Store, tell: Teller, check: Callable[[], None], anew: bool
+    reviews: pl.DataFrame,
+    runtime: Runtime,
+    store: Store,
+    tell: Teller,
+    check: Callable[[], None],
+    anew: bool = False,
+    source: Source = "anchors",
 ) -> dict[str, Fit]:
-    """By language, the fits that are kept in the store; those that are not, or all `anew`, are fitted and kept.
+    """By language of a dump's reviews (columns text, language, rating; for anchors language alone), the fits that are kept in the store; those that are not, or all
+    `anew`, are fitted and kept. A language with too few ratings to be fitted on them falls back to the anchors, with a warning.
 
     Raises BadConfiguration where the model cannot answer, TryAgain.
     """
-    fits = {} if anew else kept(store.folder, languages, runtime.identity)
-    missing = set(languages) - set(fits)
-    if missing:
-        asked: Answers = AskAnew(store) if anew else store
-        new = fit_sentiment(missing, runtime.tokens, runtime.engine, tell, check, asked)
-        keep(store.folder, new, runtime.identity)
-        fits |= new
-    for language, one in fits.items():
-        if not one.readable:
-            tell.stage(f"warning: {does_not_read([language])} (area under the curve on its anchor reviews: {one.auc:.2f})")
+    fits: dict[str, Fit] = {}
+    languages = set(reviews["language"].unique())
+    for one_of in dict.fromkeys((source, "anchors")):  # what the first has none for
+        fits |= {} if anew else kept(store.folder, languages - set(fits), runtime.identity, one_of)
+        missing = languages - set(fits)
+        labelled = rated(reviews, missing) if one_of == "ratings" else anchors(missing)
+        if labelled:
+            asked: Answers = AskAnew(store) if anew else store
+            new = _fit(labelled, one_of, runtime.tokens, runtime.engine, tell, check, asked)
+            keep(store.folder, new, runtime.identity)
+            fits |= new
+        if one_of == "ratings" and (without := languages - set(fits)):
+            tell.stage(f"warning: {too_few(without)}; calibrating on the anchor reviews instead")
+    for language, fit in sorted(fits.items()):
+        if not fit.readable:
+            tell.stage(f"warning: {does_not_read([language])} (area under the curve on {CALLED[fit.source]}: {fit.auc:.2f})")
     return fits
 
 
-def name_of(language: str, identity: str) -> str:
-    """A fit's name: another model, question or set of anchors makes another fit."""
-    return f"{language}-{digest([identity, repr(QUESTION), [asdict(one) for one in anchors([language])]])[:16]}"
+def name_of(language: str, identity: str, source: Source = "anchors") -> str:
+    """A fit's name: another model, question, source or set of anchors makes another fit. Other ratings do not, or labels would flip with
+    every review that is added; dumps that differ in what their stars mean need a store each."""
+    labelled = [asdict(one) for one in anchors([language])] if source == "anchors" else source
+    return f"{language}-{digest([identity, repr((QUESTIONS[language], QUESTIONS['en'])), labelled])[:16]}"
 
 
-def kept(folder: Path, languages: Collection[str], identity: str) -> dict[str, Fit]:
+def kept(folder: Path, languages: Collection[str], identity: str, source: Source = "anchors") -> dict[str, Fit]:
     """The kept fits of these languages; one that cannot be read counts as not there."""
     found = {}
     for language in sorted(languages):
         with suppress(OSError, ValueError, TypeError):
-            found[language] = Fit(**json.loads((folder / CALIBRATIONS / f"{name_of(language, identity)}.json").read_text()))
+            found[language] = Fit(**json.loads((folder / CALIBRATIONS / f"{name_of(language, identity, source)}.json").read_text()))
     return found
 
 
@@ -73,7 +93,7 @@ def keep(folder: Path, fits: dict[str, Fit], identity: str) -> None:
     try:
         (folder / CALIBRATIONS).mkdir(parents=True, exist_ok=True)
         for language, one in fits.items():
-            durable.write_json(folder / CALIBRATIONS / f"{name_of(language, identity)}.json", asdict(one))
+            durable.write_json(folder / CALIBRATIONS / f"{name_of(language, identity, one.source)}.json", asdict(one))
     except OSError as error:
         raise TryAgain(f"{folder}: the calibration could not be kept ({durable.first_line(error)}); make room and run again") from None
 
@@ -82,12 +102,24 @@ def fit_sentiment(
     languages: Collection[str], tokens: Tokens, engine: Engine, tell: Teller, check: Callable[[], None], store: Answers | None = None
 ) -> dict[str, Fit]:
     """Asks the anchors in these languages: fits the boundary, and finds out which languages the model reads. Raises BadConfiguration."""
-    tell.stage("calibrating on the anchor reviews")
+    return _fit(anchors(languages), "anchors", tokens, engine, tell, check, store)
+
+
+def _fit(
+    labelled: Sequence[Anchor],
+    source: Source,
+    tokens: Tokens,
+    engine: Engine,
+    tell: Teller,
+    check: Callable[[], None],
+    store: Answers | None,
+) -> dict[str, Fit]:
+    tell.stage(f"calibrating on {CALLED[source]}")
     try:
-        fits: dict[str, Fit] = Loop([], ORDERS["fifo"], engine, store=store).finish(calibrate(tokens, anchors(languages)), check)
+        fits: dict[str, Fit] = Loop([], ORDERS["fifo"], engine, store=store).finish(calibrate(tokens, labelled), check)
     except TaskFailed as error:
         raise BadConfiguration(f"{error}; choose another --model") from None
-    return fits
+    return {language: replace(one, source=source) for language, one in fits.items()}
 
 
 class AskAnew:

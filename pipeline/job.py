@@ -12,6 +12,8 @@ from pipeline.limits import Limits
 from pipeline.reading import MOST_INPUT_BYTES
 from pipeline.reviews import Selection
 from pipeline.run import Observer
+from pipeline.sampling import MAX_REVIEWS
+from pipeline.tasks.calibration import Source
 
 TASKS = ("sentiment", "summary", "strengths")
 CHUNK_TOKENS = 2560
@@ -39,9 +41,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `update` keeps the committed
-    rows of all restaurants that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force`
-    asks everything anew, `recalibrate` fits the boundary of sentiment anew."""
+    """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `max_reviews`: of a restaurant
+    that its summary and strengths are made from, by `sampling.sample`; None for all. `update` keeps the committed rows of all restaurants
+    that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force` asks everything anew,
+    `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says."""
 
     inputs: Sequence[str]
     output: Path
@@ -50,9 +53,11 @@ class Job:
     tasks: Sequence[str] = TASKS
     two_stage: bool = True
     chunk_tokens: int = CHUNK_TOKENS
+    max_reviews: int | None = MAX_REVIEWS
     update: bool = False
     store: Path | None = None
     force: bool = False
     recalibrate: bool = False
+    calibrate_on: Source = "anchors"
     max_input_bytes: int = MOST_INPUT_BYTES
     limits: Limits = field(default_factory=Limits)

@@ -204,7 +204,7 @@ class Outcome:
     """A restaurant whose last answer is in: results by task, reasons by task where there is none, what was asked.
 
     `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run. `follows`: the
-    restaurant's second stage, after its first outcome and without its reviews.
+    restaurant's second stage, after its first outcome and without its reviews. `sampled_count`: reviews that its texts were made from.
     """
 
     restaurant: Restaurant
@@ -216,6 +216,7 @@ class Outcome:
     pending: bool = False
     again: bool = False
     follows: bool = False
+    sampled_count: int = 0
 
     @property
     def status(self) -> Status:

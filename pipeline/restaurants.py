@@ -1,4 +1,4 @@
-"""Group reviews by restaurant, order inside a group, estimate its cost, cut it into chunks, hand restaurants out one by one."""
+"""Group reviews by restaurant, order inside a group, estimate its cost, cut a sample of it into chunks, hand restaurants out one by one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import polars as pl
 from pipeline.instruction_like import instruction_like
 from pipeline.records import Restaurant, Review, TokenIds
 from pipeline.reviews import Dump
+from pipeline.sampling import sample
 from pipeline.tokens import EncodedText, Tokens
 
 MOST_REVIEWS = 50
@@ -28,16 +29,27 @@ _UNDATED = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Tokenised:
-    """A restaurant ready for its plans: token ids per review, chunks as index ranges over the reviews, flags by review id.
+    """A restaurant ready for its plans: token ids per review, chunks as indices of the reviews in them, flags by review id.
 
-    `budget`: tokens that a task may put into one prompt beside its own wording.
+    The chunks of a restaurant with more reviews than `--max-reviews` hold a sample. `budget`: tokens that a task may put into one prompt
+    beside its own wording.
     """
 
     restaurant: Restaurant
     ids: tuple[TokenIds, ...]
-    chunks: tuple[range, ...]
+    chunks: tuple[Sequence[int], ...]
     flags: Mapping[str, tuple[str, ...]]
     budget: int
+
+    @property
+    def sampled(self) -> tuple[Review, ...]:
+        """The reviews in its chunks, in order."""
+        return tuple(self.restaurant.reviews[i] for chunk in self.chunks for i in chunk)
+
+    @property
+    def chunk_of(self) -> dict[int, int]:
+        """The chunk of each sampled review, by its place."""
+        return {i: number for number, chunk in enumerate(self.chunks) for i in chunk}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +77,11 @@ class Groups:
             )
 
 
-def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per_restaurant: int) -> Groups:
+def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per_restaurant: int, max_reviews: int | None = None) -> Groups:
     """One group per restaurant that has any selected row, those with nothing but rejects included.
 
     The estimate is bytes times tokens per byte of the review's language (`tokens_per_byte`, sampled from the dump), twice because a
-    review is read alone and in its chunk, plus the fixed tokens asked `per_review` and `per_restaurant`.
+    review is read alone and in its chunk (there only `max_reviews` of them), plus the fixed tokens asked `per_review` and `per_restaurant`.
     """
     reviews = dump.reviews.sort("restaurant_id", "created_at", "review_id", nulls_last=True)
     rate = pl.col("language").replace_strict(tokens_per_byte, default=1.0, return_dtype=pl.Float64)
@@ -77,7 +89,7 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
         restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
         review_count=pl.len(),
         arrival=pl.col("arrival").min(),
-        tokens=(2 * pl.col("text").str.len_bytes() * rate + per_review).sum(),
+        tokens=(pl.col("text").str.len_bytes() * rate * (1 + _sampled_share(max_reviews)) + per_review).sum(),
     )
     rejected = dump.named_rejects.group_by("restaurant_id").agg(
         rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
@@ -95,6 +107,10 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
         .with_columns(offset=pl.col("review_count").cum_sum() - pl.col("review_count"))
     )
     return Groups(table.drop("rejected_name", "tokens"), reviews)
+
+
+def _sampled_share(max_reviews: int | None) -> pl.Expr:
+    return pl.lit(1.0) if max_reviews is None else (max_reviews / pl.len()).clip(upper_bound=1.0)
 
 
 def place(review: Review) -> bytes:
@@ -134,10 +150,11 @@ def _middle(first: bytes, last: bytes) -> bytes:
     return (high >> shift << shift).to_bytes(width).rstrip(b"\0")
 
 
-def tokenise(restaurants: Iterable[Restaurant], tokens: Tokens, budget: int) -> Iterator[Tokenised]:
+def tokenise(restaurants: Iterable[Restaurant], tokens: Tokens, budget: int, max_reviews: int | None = None) -> Iterator[Tokenised]:
     """Restaurants with their reviews encoded, in the order given; reviews of several restaurants go through the tokenizer together.
 
-    `budget`: tokens of reviews in one chunk. A single review over it is cut to its end and flagged.
+    `budget`: tokens of reviews in one chunk. A single review over it is cut to its end and flagged. `max_reviews`: of a restaurant, in its
+    chunks; None for all.
     """
     batch: list[Restaurant] = []
     size = 0
@@ -145,18 +162,20 @@ def tokenise(restaurants: Iterable[Restaurant], tokens: Tokens, budget: int) -> 
         batch.append(restaurant)
         size += 1 + len(restaurant.reviews)
         if size >= _BATCH:
-            yield from _tokenise(batch, tokens, budget)
+            yield from _tokenise(batch, tokens, budget, max_reviews)
             batch, size = [], 0
-    yield from _tokenise(batch, tokens, budget)
+    yield from _tokenise(batch, tokens, budget, max_reviews)
 
 
-def _tokenise(batch: Sequence[Restaurant], tokens: Tokens, budget: int) -> Iterator[Tokenised]:
+def _tokenise(batch: Sequence[Restaurant], tokens: Tokens, budget: int, max_reviews: int | None) -> Iterator[Tokenised]:
     encoded = iter(tokens.encode([review.text for one in batch for review in one.reviews], most=budget - _MARKS))
     for restaurant in batch:
         mine = [next(encoded) for _ in restaurant.reviews]
         ids = tuple(one.ids for one in mine)
-        runs = cut([place(review) for review in restaurant.reviews], [len(one) + _MARKS for one in ids], budget)
-        yield Tokenised(restaurant, ids, tuple(runs), _flags(restaurant, mine), budget)
+        chosen = sample(restaurant.restaurant_id, restaurant.reviews, max_reviews)
+        runs = cut([place(restaurant.reviews[i]) for i in chosen], [len(ids[i]) + _MARKS for i in chosen], budget)
+        chunks = tuple(chosen[run.start : run.stop] for run in runs)
+        yield Tokenised(restaurant, ids, chunks, _flags(restaurant, mine), budget)
 
 
 def _flags(restaurant: Restaurant, encoded: Sequence[EncodedText]) -> dict[str, tuple[str, ...]]:

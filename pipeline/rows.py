@@ -90,7 +90,7 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
         "status": outcome.status,
         "error": "; ".join(f"{task}: {reason}" for task, reason in sorted(_reasons(outcome).items())) or None,
         "review_count": len(reviews),
-        "sampled_count": len(reviews),
+        "sampled_count": outcome.sampled_count,
         "rejected_count": restaurant.rejected_count,
         "truncated_count": sum("truncated" in flags for flags in outcome.flags.values()),
         "mean_rating": sum(ratings) / len(ratings) if ratings else None,

@@ -94,4 +94,5 @@ class Work:
             pending=bool(unfinished),
             again=self.again or bool(unfinished),
             follows=self.follows,
+            sampled_count=sum(map(len, self.restaurant.chunks)),
         )

@@ -25,6 +25,10 @@ settings.load_profile("steady")
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-golden", action="store_true", help="Write the prompts in tests/golden/ anew instead of comparing.")
+
+
 @pytest.fixture(scope="session")
 def model() -> models.Model:
     return models.get("embedded", Path("~/.cache/review-digest").expanduser())

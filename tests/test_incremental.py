@@ -153,7 +153,7 @@ def test_chunks_of_another_size_ask_only_where_the_chunks_are_others(nights):
 
 def test_another_wording_asks_that_task_alone(nights, patched):
     nights.run(reviews(5))
-    patched.setattr(summary, "INSTRUCTION", "Say it in other words.")
+    patched.setitem(summary.WORDING, "en", replace(summary.WORDING["en"], part="Say it in other words."))
     patched.setitem(answering.WORDINGS, "summary", "other words")
     assert set(nights.run(reviews(5)).asked) == {("summary", "part", "r0")}
 

@@ -95,8 +95,8 @@ def test_line_ends_of_the_vocabulary_are_known_however_much_white_space_is_aroun
 def test_a_chunk_has_one_numbered_line_per_review_whatever_the_reviews_say(tokens, texts):
     made = restaurant(tokens, *texts)
     (chunk,) = made.chunks
-    begin = len(ChunkPrompt(tokens).shared(made, range(0)))
-    shared = ChunkPrompt(tokens).shared(made, chunk)[begin:]
+    begin = len(ChunkPrompt(tokens).shared(made, (), "en"))
+    shared = ChunkPrompt(tokens).shared(made, chunk, "en")[begin:]
     lines = read(tokens, shared).splitlines()
     assert [line.partition(" ")[0] for line in lines] == [f"[{i}]" for i in range(1, len(texts) + 1)]
     assert line_ends(tokens, shared) == len(texts)
@@ -106,7 +106,8 @@ def test_a_chunk_has_one_numbered_line_per_review_whatever_the_reviews_say(token
 @given(text=HOSTILE)
 def test_a_review_cannot_end_its_part_of_the_sentiment_question(tokens, text):
     (request,) = next(sentiment.SentimentTask(tokens, READS).plan(restaurant(tokens, text)))
-    around = concatenate(tokens.part(sentiment.QUESTION.before), tokens.part(sentiment.QUESTION.after))
+    question = sentiment.QUESTIONS["en"]
+    around = concatenate(tokens.part(question.before), tokens.part(question.after))
     assert line_ends(tokens, request.prompt) == line_ends(tokens, around)
     assert read(tokens, request.prompt).endswith("\n\nOverall, the customer felt")
 
@@ -118,9 +119,10 @@ def test_what_the_model_said_cannot_end_its_line_of_a_merge(tokens, said):
     engine = DeterministicEngine(text=lambda request: " Dish " + request.key[:5] + "\n- ".join(said))
     run(summary.SummaryTask(tokens, {"en"}), restaurant(tokens, *texts, budget=128), engine)
     merges = [request.prompt for request in engine.submitted if request.stage == "merge"]
-    before, after = tokens.chat(SYSTEM, summary.START)
+    wording = summary.WORDING["en"]
+    before, after = tokens.chat(SYSTEM["en"], wording.start)
     for prompt in merges:
-        inside = read(tokens, prompt).removeprefix(before + summary.MERGE_BEFORE).removesuffix(f"\n{summary.MERGE}{after}")
+        inside = read(tokens, prompt).removeprefix(before + wording.merge_before).removesuffix(f"\n{wording.merge}{after}")
         assert all(line.startswith("- ") for line in inside.splitlines())
         assert not np.isin(prompt[len(tokens.part(before)) : -len(tokens.part(after))], tokens.control_ids).any()
     assert merges
@@ -304,7 +306,7 @@ def test_the_flag_changes_no_result(tokens, monkeypatch, turns):
 
 # Forms, and the measurement itself
 
-CLAIMS, BULLETS = strengths.SAMPLING, summary.SAMPLING
+CLAIMS, BULLETS = strengths.SAMPLING, summary.WORDING["en"].sampling
 CHOICES = Sampling(max_tokens=1, choices=(5, 9))
 
 

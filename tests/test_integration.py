@@ -118,7 +118,7 @@ def test_tasks_over_one_chunk_compute_it_once(engine, tokens, fits):
 
 def test_bounded_forms_hold(engine, tokens):
     prompt = tokens.part("Guests praise the soup, the staff and the view. List the facts.")
-    bullets = make_request("summary", "part", "a", prompt, summary.SAMPLING)
+    bullets = make_request("summary", "part", "a", prompt, summary.WORDING["en"].sampling)
     claims = make_request("strengths", "find", "a", prompt, strengths.SAMPLING)
     found = answers_of(engine, [bullets, claims])
     assert all(len(line) >= 20 for line in found[bullets.key].text.splitlines())
@@ -175,6 +175,7 @@ def test_the_command_writes_results_with_the_real_model(tmp_path):
         "restaurants",
         "reviews",
         "sentiment",
+        "agreement",
         "answers",
         "tokens",
         "seconds",

@@ -20,6 +20,7 @@ from pipeline.job import TASKS
 from pipeline.limits import Limits
 from pipeline.order import ORDERS
 from pipeline.reviews import Selection
+from pipeline.tables import parted
 
 pytestmark = pytest.mark.kill
 
@@ -31,6 +32,7 @@ RESTAURANTS = st.sampled_from(("r0", "r1", "r2", "r3"))
 DATES = st.sampled_from((None, datetime(2026, 1, 1), datetime(2026, 1, 2), datetime(2026, 2, 1)))  # noqa: DTZ001 - as a dump holds it
 IDS = st.sampled_from((None, None, "a", "b", "c"))
 RATINGS = st.sampled_from((None, 1.0, 3.0, 5.0))
+COMPARED = ("comparison_summary", "target_restaurant_strength", "strengths_kind", "peers", "fingerprint")
 SEEDS = st.integers(0, 9)
 PLACES = st.integers(0, 999)
 
@@ -145,8 +147,8 @@ class Sequences(RuleBasedStateMachine):
         selected = expected["restaurants"]["restaurant_id"].implode()
         mine = pl.col("restaurant_id").is_in(selected)
         for name, table in result(night.tables).items():
-            wanted = expected[name].filter(mine)
-            assert table.filter(mine).equals(wanted), name
+            compared = COMPARED if name == "restaurants" else ()  # with peers that a narrow dump does not hold
+            assert table.filter(mine).drop(compared).equals(expected[name].filter(mine).drop(compared)), name
             if before:
                 assert table.filter(~mine).equals(result(before)[name].filter(~mine)) or name == "rejects", name
         self._check_counts(night)
@@ -212,13 +214,16 @@ class Sequences(RuleBasedStateMachine):
         return dict(there["restaurants"].select("restaurant_id", "fingerprint").rows()) if there else {}
 
     def _check_finished(self, night):
-        """Rows that count as done are those of a run without accidents; the others will be looked at again."""
-        expected = {row[0]: row for row in result(self._from_nothing())["restaurants"].iter_rows()}
+        """Rows that count as done are those of a run without accidents; the others will be looked at again. A comparison may have been
+        made without a peer that failed: then its figures are others."""
+        expected = {row["restaurant_id"]: row for row in result(self._from_nothing())["restaurants"].iter_rows(named=True)}
         found = {row["restaurant_id"]: row for row in result(night.tables)["restaurants"].iter_rows(named=True)}
         assert found.keys() == expected.keys()
         for name, row in found.items():
             if row["fingerprint"] is not None:
-                assert tuple(row.values()) == expected[name]
+                assert parted(row["fingerprint"])[0] == parted(expected[name]["fingerprint"])[0]
+                same = row["fingerprint"] == expected[name]["fingerprint"]
+                assert all(value == expected[name][column] for column, value in row.items() if same or column not in COMPARED)
         self._check_counts(night)
 
     @staticmethod

@@ -1,11 +1,13 @@
 """Plans, forms and parsers of the tasks, without a model: requests are answered by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from deterministic_engine import DeterministicEngine
 
 from pipeline.errors import TaskFailed
+from pipeline.forms import in_form
 from pipeline.order import ORDERS
 from pipeline.records import Answer, Restaurant, Review
 from pipeline.restaurants import tokenise
@@ -17,12 +19,12 @@ from pipeline.tasks.calibration import Anchor, Fit
 READS = {"en": Fit(1.0, 0.0, auc=0.95, accuracy=0.9, anchors=10)}
 
 
-LIKES = {"en": Fit(0.01, 5.0, auc=0.95, accuracy=0.9, anchors=10)}
+LIKES = dict.fromkeys(("en", "ko"), replace(READS["en"], slope=0.01, intercept=5.0))
 """Every review is a positive one."""
 
 
 def strengths_task(tokens):
-    return strengths.StrengthsTask(tokens, {"en"}, sentiment.SentimentTask(tokens, LIKES))
+    return strengths.StrengthsTask(tokens, set(LIKES), sentiment.SentimentTask(tokens, LIKES))
 
 
 def restaurant(tokens, *texts, language="en", budget=1024):
@@ -38,7 +40,7 @@ def run(task, tokenised, engine=None):
 
 def word_answer(tokens, request, satisfied):
     """An answer that finds the satisfied words, all together, e^satisfied times as likely as the others."""
-    yes = {tokens.word(word) for word in sentiment.QUESTION.words["satisfied"]} - {None}
+    yes = {tokens.word(word) for word in sentiment.QUESTIONS["en"].words["satisfied"]} - {None}
     satisfied -= math.log(len(yes) / (len(request.sampling.choices) - len(yes)))
     return Answer(request.key, logprobs={t: satisfied if t in yes else 0.0 for t in request.sampling.choices}, finish_reason="stop")
 
@@ -81,10 +83,10 @@ def test_a_review_whose_answer_failed_is_unlabelled_and_the_others_are_not(token
 
 def test_written_anchors_cover_both_languages_and_both_sides():
     anchors = calibration.anchors(["en", "ko"])
-    for language, least in (("en", 80), ("ko", 40)):
+    for language in ("en", "ko"):
         labels = [anchor.label for anchor in anchors if anchor.language == language]
-        assert len(labels) >= least
-        assert 0.4 <= sum(labels) / len(labels) <= 0.6
+        assert len(labels) >= 120
+        assert 0.45 <= sum(labels) / len(labels) <= 0.55
     assert len({anchor.text for anchor in anchors}) == len(anchors)
 
 
@@ -164,9 +166,39 @@ def test_sentences_that_repeat_or_run_in_circles_are_left_out():
     assert summary.sentences_of(answer) == ["The soup is hot.", "Service slow"]
 
 
-def test_tasks_over_a_chunk_share_all_but_the_instruction(tokens):
-    made = restaurant(tokens, "Good soup.", "Nice people.", "Too loud.")
-    (first,) = next(summary.SummaryTask(tokens, {"en"}).plan(made))
+KOREAN = ("국물이 진하고 맛있어요.", "직원분들이 친절해요.", "양이 많아요.")
+
+
+def test_a_restaurant_is_summarised_in_the_language_of_most_of_its_reviews(tokens):
+    reviews = [Review(f"r{i}", text, "ko") for i, text in enumerate(KOREAN)] + [Review("r9", "The soup was hot.", "en")]
+    (made,) = tokenise([Restaurant("place", tuple(reviews))], tokens, 1024)
+    engine = DeterministicEngine(text=lambda request: " 국물이 진하고 맛있어요\n- 직원분들이 친절해요")
+    found = run(summary.SummaryTask(tokens, {"en", "ko"}), made, engine).results["summary"]
+    (request,) = engine.submitted
+    assert summary.WORDING["ko"].part in tokens._auto.decode(request.prompt)
+    assert request.sampling == summary.WORDING["ko"].sampling
+    assert (found.kind, found.review_ids) == ("generated", (("r0",), ("r1",)))
+
+
+@pytest.mark.parametrize(
+    ("language", "fits"),
+    [
+        ("en", " The dumplings come in a rich broth\n- Guests wait for a table at noon"),
+        ("ko", " 국물이 진하고 면이 쫄깃함\n- 점심에는 줄을 서야 함"),
+    ],
+)
+def test_the_form_of_an_answer_takes_facts_of_the_length_that_its_language_has(language, fits):
+    sampling = summary.WORDING[language].sampling
+    answer = Answer("k", fits, output_tokens=30, finish_reason="stop")
+    assert in_form(sampling, answer)
+    assert not in_form(sampling, replace(answer, text=fits.replace("\n", " ")))
+    assert not in_form(sampling, replace(answer, text=fits + "\n- " + "길" * 200))
+
+
+@pytest.mark.parametrize(("language", "texts"), [("en", ("Good soup.", "Nice people.", "Too loud.")), ("ko", KOREAN)])
+def test_tasks_over_a_chunk_share_all_but_the_instruction(tokens, language, texts):
+    made = restaurant(tokens, *texts, language=language)
+    (first,) = next(summary.SummaryTask(tokens, {"en", "ko"}).plan(made))
     second, *_ = next(strengths_task(tokens).plan(made))
     assert first.shared == second.shared > 0
     assert (first.prompt[: first.shared] == second.prompt[: second.shared]).all()

@@ -6,8 +6,8 @@ import math
 import re
 
 from pipeline.records import Answer, Request, TokenIds
-from pipeline.tasks.question import Asker, Question
-from pipeline.tasks.sentiment import QUESTION as SENTIMENT
+from pipeline.tasks.question import Asker, Question, asker_in
+from pipeline.tasks.sentiment import QUESTIONS as SENTIMENT
 from pipeline.tokens import Tokens
 
 NAMES = {
@@ -53,8 +53,8 @@ STEMS = {
 ASPECTS = (*STEMS, "other")
 QUESTIONS = {
     "en": Question(
-        before=SENTIMENT.before,
-        after=f"{SENTIMENT.after} satisfied. What the customer liked best was the",
+        before=SENTIMENT["en"].before,
+        after=f"{SENTIMENT['en'].after} satisfied. What the customer liked best was the",
         words={
             "taste": (" food", " taste", " flavor", " dishes", " drinks"),
             "service": (" service", " staff", " waiter", " hospitality"),
@@ -66,6 +66,22 @@ QUESTIONS = {
             "location": (" location", " parking", " view"),
             "variety": (" variety", " menu", " selection", " range", " options"),
             "delivery": (" delivery", " packaging"),
+        },
+    ),
+    "ko": Question(
+        before=SENTIMENT["ko"].before,
+        after=f"{SENTIMENT['ko'].after} 좋았다. 손님이 가장 마음에 들어 한 것은",
+        words={
+            "taste": (" 맛", " 음식", " 요리", " 메뉴"),
+            "service": (" 서비스", " 직원", " 친절", " 사장"),
+            "atmosphere": (" 분위기", " 인테리어", " 음악", " 공간"),
+            "price": (" 가격", " 가성비", " 값"),
+            "portion": (" 양", " 푸짐"),
+            "speed": (" 속도", " 빠른", " 빨리"),
+            "cleanliness": (" 청결", " 위생", " 깨끗"),
+            "location": (" 위치", " 주차", " 전망"),
+            "variety": (" 다양", " 종류", " 구성"),
+            "delivery": (" 배달", " 포장"),
         },
     ),
 }
@@ -85,7 +101,7 @@ class Praises:
     wording = f"{QUESTIONS} {NO_TEXT} {PRIOR_WEIGHT} {LEAST_SHARE} {NAMES}"
 
     def __init__(self, tokens: Tokens) -> None:
-        self._askers = {language: Asker(tokens, question) for language, question in QUESTIONS.items()}
+        self._askers = {language: asker_in(language, QUESTIONS, tokens) for language in QUESTIONS}
         self._nothing = tokens.encode([NO_TEXT])[0].ids
         self.overhead = max(asker.overhead for asker in self._askers.values())
 

@@ -10,14 +10,18 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
 LEAST_AUC = 0.75
 """Area under the curve on a language's anchors below which the model is taken not to read it (0.5 is a coin)."""
 
+Source = Literal["anchors", "ratings"]
+"""What a fit is on: the written anchors, or rated reviews of the dump that stand in their place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A written review; `label` 1 for a satisfied guest."""
+    """A review whose verdict is known; `label` 1 for a satisfied guest."""
 
     text: str
     label: int
@@ -26,13 +30,15 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """score = slope * raw + intercept, in log-odds; `auc` and `accuracy` on the anchors it was fitted on."""
+    """score = slope * raw + intercept, in log-odds; `auc` and balanced `accuracy` on the reviews it was fitted on, `anchors` of them, from
+    this `source`."""
 
     slope: float
     intercept: float
     auc: float
     accuracy: float
     anchors: int
+    source: Source = "anchors"
 
     @property
     def readable(self) -> bool:
@@ -50,7 +56,8 @@ def anchors(languages: Collection[str]) -> list[Anchor]:
 
 def fit(raw: Mapping[Anchor, float]) -> dict[str, Fit]:
     """Logistic regression with two parameters per language, on raw log-odds by anchor (Platt 1999, "Probabilistic Outputs for Support
-    Vector Machines", with a weak L2 penalty since anchors may be separable)."""
+    Vector Machines", with a weak L2 penalty since anchors may be separable). Both labels weigh alike however many there are of each, so
+    that a dump of mostly satisfied guests does not draw the boundary to its side."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -60,7 +67,7 @@ def fit(raw: Mapping[Anchor, float]) -> dict[str, Fit]:
         labels, values = [label for label, _ in some], [value for _, value in some]
         if len(set(labels)) < 2:
             continue
-        model = LogisticRegression(C=1.0).fit(values, labels)
+        model = LogisticRegression(C=1.0, class_weight="balanced").fit(values, labels)
         fits[language] = Fit(
             slope=float(model.coef_[0][0]),
             intercept=float(model.intercept_[0]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.errors import BadConfiguration, TaskFailed
@@ -48,6 +49,14 @@ class Asker:
         if not all(i in answer.logprobs for i in self._sampling.choices):
             raise TaskFailed("the engine left out the probabilities of some words")
         return {meaning: _log_sum_exp([answer.logprobs[i] for i in ids]) for meaning, ids in self._ids.items()}
+
+
+def asker_in(language: str, questions: Mapping[str, Question], tokens: Tokens) -> Asker:
+    """The question in this language; the English one where there is none, or the model's vocabulary has no word of one token for one of
+    its meanings. Raises BadConfiguration where it has none for the English one either."""
+    with suppress(BadConfiguration, KeyError):
+        return Asker(tokens, questions[language])
+    return Asker(tokens, questions["en"])
 
 
 def _log_sum_exp(values: list[float]) -> float:

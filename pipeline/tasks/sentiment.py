@@ -2,46 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
 from pipeline.tasks.prompts import does_not_read, explain
-from pipeline.tasks.question import Asker, Question
+from pipeline.tasks.question import Asker, Question, asker_in
 from pipeline.tokens import Tokens
 
-QUESTION = Question(
-    before=(
-        "Review: Cold noodles, rude waiter.\n\nOverall, the customer felt disappointed.\n\n"
-        "Review: Lovely evening, will come again\n\nOverall, the customer felt satisfied.\n\n"
-        "Review: ok place but my order was wrong and late\n\nOverall, the customer felt unhappy.\n\n"
-        "Review: Tasty!\n\nOverall, the customer felt happy.\n\n"
-        "Review: Not worth it\n\nOverall, the customer felt disappointed.\n\n"
-        "Review: "
+QUESTIONS = {
+    "en": Question(
+        before=(
+            "Review: Cold noodles, rude waiter.\n\nOverall, the customer felt disappointed.\n\n"
+            "Review: Lovely evening, will come again\n\nOverall, the customer felt satisfied.\n\n"
+            "Review: ok place but my order was wrong and late\n\nOverall, the customer felt unhappy.\n\n"
+            "Review: Tasty!\n\nOverall, the customer felt happy.\n\n"
+            "Review: Not worth it\n\nOverall, the customer felt disappointed.\n\n"
+            "Review: "
+        ),
+        after="\n\nOverall, the customer felt",
+        words={
+            "satisfied": (" happy", " satisfied", " good", " great"),
+            "dissatisfied": (" unhappy", " disappointed", " bad", " terrible"),
+        },
     ),
-    after="\n\nOverall, the customer felt",
-    words={"satisfied": (" happy", " satisfied", " good", " great"), "dissatisfied": (" unhappy", " disappointed", " bad", " terrible")},
-)
-"""Chosen among five with the embedded model, boundary from the anchors. The examples are one prefix that the cache computes once; without
-them, area under the curve on 200 rated reviews .985 against .995 and one clearly bad short review in six was called good, against none."""
+    "ko": Question(
+        before=(
+            "리뷰: 면은 식었고 직원은 불친절했어요.\n\n전체적으로 손님은 기분이 나빴다.\n\n"
+            "리뷰: 즐거운 저녁이었습니다 또 올게요\n\n전체적으로 손님은 기분이 좋았다.\n\n"
+            "리뷰: 가게는 괜찮은데 주문이 잘못 나오고 늦었어요\n\n전체적으로 손님은 기분이 불쾌했다.\n\n"
+            "리뷰: 맛있어요!\n\n전체적으로 손님은 기분이 좋았다.\n\n"
+            "리뷰: 돈 아까움\n\n전체적으로 손님은 기분이 나빴다.\n\n"
+            "리뷰: "
+        ),
+        after="\n\n전체적으로 손님은 기분이",
+        words={
+            "satisfied": (" 좋", " 좋은", " 좋아", " 만족", " 행복", " 최고"),
+            "dissatisfied": (" 나", " 나쁘", " 나쁜", " 불", " 불쾌", " 상", " 실망"),
+        },
+    ),
+}
+"""By language. The examples are one prefix per language that the cache computes once.
+
+Chosen among five with the embedded model.
+"""
 NEUTRAL_WIDTH = 0.3
 """Scores this close to 0 are neutral. Balanced accuracy with neutral counted as wrong on those 200 reviews: .958 at 0, .945 at 0.3, .942 at
 0.5."""
 
+PROBE = 40
+"""Labelled reviews of a language that are asked before the others, half of them of either label."""
+HOPELESS_AUC = 0.6
+"""On those, two standard errors below LEAST_AUC (Hanley and McNeil 1982, "The Meaning and Use of the Area under a Receiver Operating
+Characteristic Curve"). Korean costs the embedded model twice the tokens of all English anchors, to find that out once more."""
+
 
 class SentimentTask:
-    """Labels every review of a restaurant."""
+    """Labels every review of a restaurant, each in the wording of its own language."""
 
     name: TaskName = "sentiment"
-    wording = f"{QUESTION} {NEUTRAL_WIDTH}"
+    wording = f"{QUESTIONS} {NEUTRAL_WIDTH}"
 
     def __init__(self, tokens: Tokens, fits: Mapping[str, Fit]) -> None:
         """`fits` by language, from `calibrate`; a language that is not in it, or not readable, stays unlabelled."""
-        self._asker = Asker(tokens, QUESTION)
+        self._askers = {language: asker_in(language, QUESTIONS, tokens) for language, one in fits.items() if one.readable}
         self._fits = fits
-        self.overhead = self._asker.overhead
+        self.overhead = max((asker.overhead for asker in self._askers.values()), default=0)
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns a list of Sentiment, one per review in order. Raises TaskFailed where not a single review has a label."""
@@ -55,26 +83,22 @@ class SentimentTask:
 
     def ask(self, restaurant: Tokenised) -> dict[int, Request]:
         """A request per review, by its place, where the model reads its language."""
-        reviews = restaurant.restaurant.reviews
+        name, chunks = restaurant.restaurant.restaurant_id, restaurant.chunk_of
         return {
-            i: self._asker.ask("sentiment", "label", restaurant.restaurant.restaurant_id, restaurant.ids[i], chunk)
-            for chunk, run in enumerate(restaurant.chunks)
-            for i in run
-            if (it := self._fits.get(reviews[i].language)) is not None and it.readable
+            i: asker.ask("sentiment", "label", name, restaurant.ids[i], chunks.get(i, len(restaurant.chunks)))  # those not sampled last
+            for i, review in enumerate(restaurant.restaurant.reviews)
+            if (asker := self._askers.get(review.language))
         }
 
     def labels(self, restaurant: Tokenised, asked: Mapping[int, Request], answers: Mapping[str, Answer]) -> list[Sentiment]:
         """One per review, in order."""
         reviews = restaurant.restaurant.reviews
-        return [
-            self._label(review, self._fits.get(review.language), answers[asked[i].key] if i in asked else None)
-            for i, review in enumerate(reviews)
-        ]
+        return [self._label(review, answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
 
-    def _label(self, review: Review, calibration: Fit | None, answer: Answer | None) -> Sentiment:
-        if answer is None or calibration is None or not answer.usable:
+    def _label(self, review: Review, answer: Answer | None) -> Sentiment:
+        if answer is None or not answer.usable:
             return Sentiment(review.review_id, None, None)
-        score = calibration.score(log_odds(self._asker, answer))
+        score = self._fits[review.language].score(log_odds(self._askers[review.language], answer))
         label = "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative"
         return Sentiment(review.review_id, label, score)
 
@@ -85,13 +109,29 @@ def log_odds(asker: Asker, answer: Answer) -> float:
     return found["satisfied"] - found["dissatisfied"]
 
 
-def calibrate(tokens: Tokens, written: Sequence[Anchor]) -> Plan:
-    """A plan of its own, run before the others: asks about the anchors, returns fits by language."""
-    asker = Asker(tokens, QUESTION)
-    encoded = tokens.encode([anchor.text for anchor in written])
-    asked = {anchor: asker.ask("sentiment", "calibrate", "", one.ids) for anchor, one in zip(written, encoded, strict=True)}
+def calibrate(tokens: Tokens, labelled: Sequence[Anchor]) -> Plan:
+    """A plan of its own, run before the others: asks about labelled reviews, written or rated, and returns fits by language.
+
+    Where the first of a language show that the model does not read it at all, the others are not asked.
+    """
+    askers = {language: asker_in(language, QUESTIONS, tokens) for language in sorted({anchor.language for anchor in labelled})}
+    first = [one for language in askers for one in [anchor for anchor in labelled if anchor.language == language][:PROBE]]
+    raw = yield from _raw(first, askers, tokens)
+    seen = fit(raw)
+    hopeless = {language for language, one in seen.items() if one.auc < HOPELESS_AUC}
+    rest = [anchor for anchor in labelled if anchor not in raw and anchor.language not in hopeless]
+    return fit(raw | (yield from _raw(rest, askers, tokens)))
+
+
+def _raw(
+    labelled: Sequence[Anchor], askers: Mapping[str, Asker], tokens: Tokens
+) -> Generator[Sequence[Request], Mapping[str, Answer], dict[Anchor, float]]:
+    encoded = tokens.encode([anchor.text for anchor in labelled])
+    asked = {
+        anchor: askers[anchor.language].ask("sentiment", "calibrate", "", one.ids) for anchor, one in zip(labelled, encoded, strict=True)
+    }
     answers: Mapping[str, Answer] = yield list(asked.values())
     failed = [explain(answers[request.key]) for request in asked.values() if not answers[request.key].usable]
     if failed:
         raise TaskFailed(f"calibration: {failed[0]}")
-    return fit({anchor: log_odds(asker, answers[request.key]) for anchor, request in asked.items()})
+    return {anchor: log_odds(askers[anchor.language], answers[request.key]) for anchor, request in asked.items()}

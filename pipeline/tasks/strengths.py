@@ -20,7 +20,10 @@ from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, 
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tokens import Tokens, concatenate
 
-INSTRUCTION = "List only the strengths that guests praise in the reviews above as short bullet points."
+INSTRUCTION = {
+    "en": "List only the strengths that guests praise in the reviews above as short bullet points.",
+    "ko": "위 리뷰에서 손님들이 칭찬한 장점만 짧은 항목으로 나열하세요.",
+}
 _WORD = r"\p{L}[\p{L}'’,.&-]{0,19}"
 FORM = {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": rf"^{_WORD}( {_WORD}){{1,9}}$"}}
 SAMPLING = Sampling(max_tokens=160, schema=json.dumps(FORM))
@@ -39,8 +42,8 @@ class StrengthsTask:
         self._tokens, self._readable, self._sentiment = tokens, readable, sentiment
         self._praises = Praises(tokens)
         self._chunks = ChunkPrompt(tokens)
-        self._tail = self._chunks.tail(INSTRUCTION)
-        self.overhead = max(self._chunks.overhead(self._tail) + SAMPLING.max_tokens, self._praises.overhead)
+        self._tails = {language: self._chunks.tail(text, language) for language, text in INSTRUCTION.items()}
+        self.overhead = max(self._chunks.overhead(*self._tails.values()) + SAMPLING.max_tokens, self._praises.overhead)
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns Strengths of the chunks with a usable answer. Raises TaskFailed where there is none, or no model for the language."""
@@ -48,13 +51,14 @@ class StrengthsTask:
         language = main_language(reviews)
         if language not in self._readable:
             raise OutOfReach(does_not_read([language]))
-        finds = [self._find(restaurant, number, chunk) for number, chunk in enumerate(restaurant.chunks)]
-        asked = self._sentiment.ask(restaurant)  # the same questions as sentiment's: asked once
+        finds = [self._find(restaurant, number, chunk, language) for number, chunk in enumerate(restaurant.chunks)]
+        chunks = restaurant.chunk_of
+        # The same questions as sentiment's, of the sample: asked once.
+        asked = {i: request for i, request in self._sentiment.ask(restaurant).items() if i in chunks}
         answers: Mapping[str, Answer] = yield [*finds, *asked.values()]
         usable = [answers[request.key] for request in finds if answers[request.key].usable]
         if not usable:
             raise TaskFailed(f"find: {explain(answers[finds[0].key])}")
-        chunks = {i: number for number, chunk in enumerate(restaurant.chunks) for i in chunk}
         labels = [one.label for one in self._sentiment.labels(restaurant, asked, answers)]
         positive = [i for i, label in enumerate(labels) if label == "positive"]
         claims = [claim for answer in usable for claim in parse(answer.text)]
@@ -79,9 +83,9 @@ class StrengthsTask:
         table = {reviews[i].review_id: by_review.get(i, ()) for i, label in enumerate(labels) if label is not None}
         return Strengths(tuple(found), len(claims) - len(verified), table)
 
-    def _find(self, restaurant: Tokenised, number: int, chunk: range) -> Request:
-        shared = self._chunks.shared(restaurant, chunk)
-        prompt = concatenate(shared, self._tail)
+    def _find(self, restaurant: Tokenised, number: int, chunk: Sequence[int], language: str) -> Request:
+        shared = self._chunks.shared(restaurant, chunk, language)
+        prompt = concatenate(shared, self._tails[language])
         return make_request("strengths", "find", restaurant.restaurant.restaurant_id, prompt, SAMPLING, number, len(shared))
 
 

@@ -1,0 +1,93 @@
+"""Every task's prompts in full, as the model gets them: a change of wording shows in the diff of `tests/golden/`.
+
+Where a change is meant, write them anew: `python -m pytest tests/test_golden.py --write-golden`.
+"""
+
+import difflib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from deterministic_engine import DeterministicEngine
+
+from pipeline.order import ORDERS
+from pipeline.records import Restaurant, Review, Sampling
+from pipeline.restaurants import tokenise
+from pipeline.run import Loop
+from pipeline.tasks import sentiment, strengths, summary
+from pipeline.tasks.calibration import Anchor, Fit
+
+FOLDER = Path(__file__).parent / "golden"
+FITS = {language: Fit(1.0, 0.0, auc=0.95, accuracy=0.9, anchors=10) for language in ("en", "ko")}
+TEXTS = {
+    "en": (
+        "The broth was rich and the noodles firm.",
+        "Kind staff!\nBut <|im_end|> we waited forty minutes.",
+        "Fair prices, tiny tables 🍜",
+    ),
+    "ko": ("국물이 진하고 면발이 쫄깃해요.", "직원분들이 친절해요 ㅎㅎ", "가격은 착한데 자리가 좁아요."),
+}
+ANCHORS = [Anchor("Lovely soup, we will be back.", 1, "en"), Anchor("국물이 식어서 나왔어요.", 0, "ko")]
+SAID = {"en": " The broth of part {} is rich\n- Staff are kind", "ko": " {}번째 국물이 진해요\n- 직원이 친절해요"}
+
+
+def say(request, language):
+    return '["rich broth", "kind staff"]' if request.task == "strengths" else SAID[language].format(request.chunk)
+
+
+def asked(tokens, task, language, times=1, budget=2560):
+    """The requests of one task for a small restaurant whose guests say everything so many times."""
+    reviews = tuple(Review(f"r{i}", " ".join([text] * times), language) for i, text in enumerate(TEXTS[language]))
+    engine = DeterministicEngine(text=lambda request: say(request, language))
+    list(Loop([task], ORDERS["fifo"], engine).run(tokenise([Restaurant("place", reviews)], tokens, budget)))
+    return engine.submitted
+
+
+def calibration(tokens):
+    """Two anchors stand for all, whose number is no matter of wording."""
+    return next(sentiment.calibrate(tokens, ANCHORS))
+
+
+GOLDEN = {
+    "sentiment": lambda tokens: [one for name in TEXTS for one in asked(tokens, sentiment.SentimentTask(tokens, FITS), name)],
+    "calibration": calibration,
+    "summary": lambda tokens: [
+        *asked(tokens, summary.SummaryTask(tokens, set(TEXTS)), "en", times=8, budget=160),
+        *asked(tokens, summary.SummaryTask(tokens, set(TEXTS)), "ko", times=3, budget=160),
+    ],
+    "strengths": lambda tokens: [one for name in TEXTS for one in asked(tokens, strengths.StrengthsTask(tokens, set(TEXTS)), name)],
+}
+"""The requests of each file."""
+
+
+def rendered(tokens, requests):
+    """Each request in full; what a chunk's requests share ends at a line of its own."""
+    blocks = []
+    for request in requests:
+        sampling = {name: value for name, value in asdict(request.sampling).items() if value != getattr(Sampling(0), name)}
+        if choices := sampling.pop("choices", ()):
+            sampling["choices"] = [tokens._auto.decode([choice]) for choice in choices]
+        head = f"{request.task} {request.stage}, chunk {request.chunk}, {len(request.prompt)} tokens, key {request.key}"
+        shared, own = (
+            tokens._auto.decode(ids.tolist(), skip_special_tokens=False)
+            for ids in (request.prompt[: request.shared], request.prompt[request.shared :])
+        )
+        settings = "\n".join(f"{name}: {value}" for name, value in sampling.items())
+        blocks.append(f"{'=' * 100}\n{head}\n{settings}\n{'-' * 100}\n{f'{shared}⟨shared so far⟩' if shared else ''}{own}⟨answer⟩\n")
+    return "\n".join(blocks)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_prompts_are_word_for_word_as_in_the_golden_file(tokens, name, pytestconfig):
+    path = FOLDER / f"{name}.txt"
+    found = rendered(tokens, GOLDEN[name](tokens))
+    if pytestconfig.getoption("--write-golden"):
+        path.write_text(found, encoding="utf-8")
+    wanted = path.read_text(encoding="utf-8") if path.exists() else ""
+    if found != wanted:
+        changes = "\n".join(difflib.unified_diff(wanted.splitlines(), found.splitlines(), str(path), "now", lineterm="", n=2))
+        pytest.fail(f"the prompts of {name} changed; where that is meant, run this test with --write-golden\n{changes}", pytrace=False)
+
+
+def test_every_golden_file_belongs_to_a_task():
+    assert {path.stem for path in FOLDER.iterdir()} == set(GOLDEN)
