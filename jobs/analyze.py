@@ -11,25 +11,22 @@ from typing import Any, Literal
 import click
 
 from jobs.machine import machine_options, make_machine
-from jobs.options import parse_allowance, parse_columns, parse_day, parse_deadline, parse_moment, parse_output, parse_tasks
+from jobs.options import parse_columns, parse_moment, parse_tasks
 from jobs.progress import TerminalProgress
+from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
 from pipeline.analysis import analyze as run_analysis
 from pipeline.errors import JobError
 from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
 from pipeline.limits import Limits
-from pipeline.order import ORDERS, choose
-from pipeline.reviews import MOST_INPUT_BYTES, Selection
+from pipeline.order import choose
+from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
-
-PARTLY_FAILED = 3
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--output", callback=parse_output, default="results", metavar="FOLDER", help="Folder for the results.")
-@click.option("--date", callback=parse_day, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only.")
 @click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
 @click.option(
@@ -42,52 +39,12 @@ PARTLY_FAILED = 3
 @click.option("--restaurant", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
 @click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")
-@click.option(
-    "--max-input-bytes",
-    type=click.IntRange(min=1),
-    default=MOST_INPUT_BYTES,
-    metavar="N",
-    help="Refuse a dump that holds more in the columns read, uncompressed, over all files.",
-)
-@click.option(
-    "--update",
-    is_flag=True,
-    help="Keep the committed rows of restaurants that are not selected; selected ones are replaced.",
-)
-@click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="Answers already paid for.  [default: OUTPUT.store, beside the output]",
-)
-@click.option("--no-store", is_flag=True, help="Ask everything anew and keep no answers; a run that is stopped loses its work.")
-@click.option("--force", is_flag=True, help="Ask everything of --tasks anew, although the store knows it; the new answers replace the old.")
 @click.option("--recalibrate", is_flag=True, help="Fit the boundary of sentiment anew; else it stays as first fitted for a model.")
 @click.option(
     "--calibrate-on",
     type=click.Choice(["anchors", "ratings"]),
     default="anchors",
     help="Fit the boundary of sentiment on written anchor reviews, or on a sample of the dump's rated ones.",
-)
-@click.option(
-    "--stop-at", callback=parse_deadline, metavar="TIME", help="Feed nothing after 05:45 or 2026-11-21T05:45+09:00; commit what is done."
-)
-@click.option("--max-prompt-tokens", type=click.IntRange(min=1), metavar="N", help="Feed no more prompt tokens; commit what is done.")
-@click.option("--order", type=click.Choice(list(ORDERS)), help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()))
-@click.option(
-    "--use-priority-queue",
-    type=bool,
-    default=True,
-    envvar="VLLM_USE_PRIORITY_QUEUE",
-    help="false: first in, first out. --order wins over it.",
-)
-@click.option(
-    "--priority-by-prefill-cost",
-    type=bool,
-    default=True,
-    envvar="VLLM_PRIORITY_BY_PREFILL_COST",
-    help="false: by task type. --order wins over it.",
 )
 @click.option("--chunk-tokens", type=click.IntRange(min=LEAST_CHUNK_TOKENS), default=CHUNK_TOKENS, help="Tokens of reviews in one prompt.")
 @click.option(
@@ -97,14 +54,7 @@ PARTLY_FAILED = 3
     metavar="N",
     help="Reviews of one restaurant that its summary and strengths are made from; of a larger one a sample. 0 for all.",
 )
-@click.option(
-    "--max-failed",
-    default="0",
-    callback=parse_allowance,
-    metavar="N|P%",
-    help="Restaurants that may fail or stay pending without exit code 3.",
-)
-@click.option("--skip-exit-code", type=click.IntRange(0, 255), default=0, metavar="CODE", help="Exit code where nothing had to be done.")
+@run_options("restaurants", output="results")
 @machine_options
 def analyze(
     inputs: Sequence[str],
@@ -145,8 +95,6 @@ def analyze(
       python -m jobs analyze reviews.parquet --output results
       python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
     """
-    if no_store and (store or force):
-        raise click.UsageError("--no-store asks everything anew already; it goes with neither --store nor --force")
     stop = StopSignals()
     progress = TerminalProgress()
     job = Job(
@@ -160,7 +108,7 @@ def analyze(
         max_reviews=max_reviews or None,
         update=update,
         max_input_bytes=max_input_bytes,
-        store=None if no_store else store or output.resolve().with_name(f"{output.resolve().name}.store"),
+        store=store_folder(output, store, no_store, force),
         force=force,
         recalibrate=recalibrate,
         calibrate_on=calibrate_on,
@@ -182,19 +130,16 @@ def analyze(
 
 def closing_table(done: Committed) -> str:
     """What happened, a line each."""
-    counts, tokens = done.manifest["counts"], done.manifest["tokens"]
-    lines = {
-        "restaurants": (", ".join(f"{number:,} {status}" for status, number in sorted(counts["restaurants"].items())) or "none")
-        + (f" ({counts['carried_over']:,} unchanged)" if counts["carried_over"] else ""),
-        "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
-        "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
-        **_agreement(done.manifest["rating_agreement"]),
-        "answers": f"{counts['requests'] - counts['answers_reused']:,} asked, {counts['answers_reused']:,} known already",
-        "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
-        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in done.seconds.items()),
-        "results": str(done.manifest_path.parent),
-    }
-    return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+    counts = done.manifest["counts"]
+    return table(
+        {
+            "restaurants": statuses(done, "restaurants"),
+            "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
+            "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
+            **_agreement(done.manifest["rating_agreement"]),
+            **costs(done),
+        }
+    )
 
 
 def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:
@@ -203,10 +148,3 @@ def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:
     balanced = "" if found["balanced"] is None else f", {found['balanced']:.0%} with both sides weighed alike"
     low = f"; low in {found['low_restaurants']:,} of {found['restaurants']:,} restaurants" if found["restaurants"] else ""
     return {"agreement": f"{found['agreement']:.0%} of {found['reviews']:,} rated reviews{balanced}{low}"}
-
-
-def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:
-    """0, or 3 where more restaurants failed or stayed pending than `allowed` (a number, or a share in percent)."""
-    missing, total = done.manifest["counts"]["missing"], done.manifest["counts"]["selected"]
-    limit, percent = allowed
-    return PARTLY_FAILED if missing > (limit / 100 * total if percent else limit) else 0

@@ -11,11 +11,18 @@ import click
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "expand-queries": "Find other words for search queries.",
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",
     "attack": "Measure what hostile reviews can do to the results.",
     "evaluate": "Measure how good a model is on a dump's reviews: sentiment, summaries, strengths.",
 }
+
+
+def _imported(name: str) -> click.Command:
+    python_name = name.replace("-", "_")
+    command: click.Command = getattr(importlib.import_module(f"jobs.{python_name}"), python_name)
+    return command
 
 
 class LazyGroup(click.Group):
@@ -27,7 +34,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"jobs.{cmd_name}"), cmd_name)
+        command = _imported(cmd_name)
         for param in command.params:
             if isinstance(param, click.Option):
                 param.show_envvar = True

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import click
 
-from pipeline.columns import COLUMNS
+from pipeline.columns import REVIEWS, Contract
 from pipeline.job import TASKS
 
 
-def parse_columns(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
-    """NAME=YOURS pairs to a mapping from the contract's names."""
-    mapped: dict[str, str] = {}
-    for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
-        if not equals or not theirs or ours not in COLUMNS:
-            raise click.BadParameter(f"{pair!r} is not NAME=YOUR_COLUMN with NAME one of {', '.join(COLUMNS)}")
-        mapped[ours] = theirs
-    return mapped
+def columns_of(contract: Contract) -> Callable[[click.Context, click.Parameter, Sequence[str]], dict[str, str]]:
+    """Reads NAME=YOURS pairs as a mapping from this contract's names."""
+
+    def parse(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, str]:
+        mapped: dict[str, str] = {}
+        for pair in pairs:
+            ours, equals, theirs = pair.partition("=")
+            if not equals or not theirs or ours not in contract.columns:
+                raise click.BadParameter(f"{pair!r} is not NAME=YOUR_COLUMN with NAME one of {', '.join(contract.columns)}")
+            mapped[ours] = theirs
+        return mapped
+
+    return parse
+
+
+parse_columns = columns_of(REVIEWS)
 
 
 def parse_output(_: click.Context, __: click.Parameter, text: str | None) -> Path | None:

@@ -19,8 +19,8 @@ class TerminalProgress:
     Planned tokens are the estimates of restaurants not yet begun and the exact tokens of all requests made so far.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO = sys.stderr, doing: str = "analysing", what: str = "restaurants") -> None:
+        self._stream, self._doing, self._what = stream, doing, what
         self._bar: tqdm | None = None
         self._terminal = stream.isatty()
         self._planned = self._answered = self._restaurants = self._finished = 0
@@ -34,7 +34,7 @@ class TerminalProgress:
         self._restaurants, self._planned = restaurants, prompt_tokens
         self._answered = self._finished = 0  # a command may work through several things
         self._began = self._said = time.monotonic()
-        self.stage(f"analysing {restaurants:,} restaurants, about {prompt_tokens:,} prompt tokens")
+        self.stage(f"{self._doing} {restaurants:,} {self._what}, about {prompt_tokens:,} prompt tokens")
         if self._terminal:
             self._bar = tqdm(total=prompt_tokens, unit="tok", unit_scale=True, file=self._stream, dynamic_ncols=True, desc="tokens")
 
@@ -56,7 +56,7 @@ class TerminalProgress:
     def finished(self, outcome: Outcome) -> None:
         self._finished += 1
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._finished}/{self._restaurants} restaurants", refresh=False)
+            self._bar.set_postfix_str(f"{self._finished}/{self._restaurants} {self._what}", refresh=False)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -67,4 +67,4 @@ class TerminalProgress:
         rate = self._answered / max(time.monotonic() - self._began, 0.001)
         left = max(self._planned - self._answered, 0) / max(rate, 0.001)
         share = self._answered / max(self._planned, 1)
-        return f"{share:.0%} of the tokens, {self._finished}/{self._restaurants} restaurants, {rate:,.0f} tokens/s, {left:,.0f} s left"
+        return f"{share:.0%} of the tokens, {self._finished}/{self._restaurants} {self._what}, {rate:,.0f} tokens/s, {left:,.0f} s left"

@@ -24,7 +24,7 @@ from pipeline.order import Order
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
-from pipeline.tables import RESTAURANTS, REVIEWS
+from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -46,13 +46,13 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
     stop = stop or Stop()
     seconds: dict[str, float] = {}
     with results.lock(job.output):
-        before = previous.find(job.output, job.selection, job.update, progress.stage)
-        with _measure(seconds, "read"):
+        before = previous.find(Results, job.output, job.selection, job.update, progress.stage)
+        with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
-        with _measure(seconds, "load"):
+        with measured(seconds, "load"):
             runtime = Runtime(machine)
-        with _measure(seconds, "generate"), _store(job, runtime, progress) as store:
+        with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
             fits = fits_for(dump.reviews, runtime, store, progress, stop, job.recalibrate, job.calibrate_on)
             marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
@@ -74,14 +74,14 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
                 progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
         stop()
-        with _measure(seconds, "write"):
+        with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
             agreed = agreement(dump.reviews, tables.reviews)
             if agreed and agreed.warning:
                 progress.stage(f"warning: {agreed.warning}")
             checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
-            described = _described(job, order, runtime, fits, before) | checked
+            described = described_run(job, order, runtime, fits, before) | checked
             results.write(job.output, run_id, tables, describe(run_id, dump.files, tables, set(marks), described, seconds))
             with stop.held():
                 path = results.publish(job.output, run_id)
@@ -96,7 +96,9 @@ def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
     return digest([form, runtime.identity, chosen, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
-def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous | None) -> dict[str, Any]:
+def described_run(
+    job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit], before: previous.Previous[Any] | None
+) -> dict[str, Any]:
     """What the manifest says of the run: its selection, its settings, its model."""
     chosen = plain(asdict(job.selection))
     kept = before.manifest.get("selection") if before and before.here and job.update else chosen
@@ -121,7 +123,7 @@ def _described(job: Job, order: Order, runtime: Runtime, fits: Mapping[str, Fit]
 
 
 @contextmanager
-def _store(job: Job, runtime: Runtime, progress: Progress) -> Iterator[Store]:
+def opened_store(job: Job, runtime: Runtime, progress: Progress) -> Iterator[Store]:
     """The store of the job; without one a folder that lasts as long as the run, so that equal questions are still asked once."""
     scratch = job.output / SCRATCH_STORE
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that died
@@ -137,7 +139,8 @@ def _store(job: Job, runtime: Runtime, progress: Progress) -> Iterator[Store]:
 
 
 @contextmanager
-def _measure(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def measured(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Writes down how long what is inside takes."""
     began = time.monotonic()
     try:
         yield

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.comparing import Comparing
@@ -20,6 +21,7 @@ from pipeline.store import Store
 from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import ComparisonTask
+from pipeline.tasks.query_expansion import QueryExpansionTask
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
@@ -30,6 +32,7 @@ WORDINGS: dict[str, str] = {
     "sentiment": SentimentTask.wording,
     "summary": SummaryTask.wording,
     "strengths": f"{StrengthsTask.wording} {ComparisonTask.wording}",
+    "query_expansion": QueryExpansionTask.wording,
 }
 SIGNAL_S = 1.0
 """A signal to the whole process group reaches the engine's process and this one within that time."""
@@ -71,12 +74,19 @@ def answer_all(
     comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
     loop = Loop(tasks, order, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
     restaurants = tokenise(groups.hand_out(order.admission), tokens, budget, job.max_reviews)
-    try:
+    with watched(loop, runtime, store, stop):
         for name, stand in comparing.due.items():
             if comparison:
                 loop.follow(Restaurant(name, ()), comparison.name, comparison.plan(stand))
-        outcomes = _outcomes(loop, restaurants, groups, job.tasks, stop)
+        outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop)
         return Answered(*tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows), loop.idle_s)
+
+
+@contextmanager
+def watched(loop: Loop, runtime: Runtime, store: Store, stop: Stop) -> Iterator[None]:
+    """While the loop runs inside: when the engine dies, what it held is suspect in the store; after any other end it is emptied."""
+    try:
+        yield
     except EngineDied:
         time.sleep(SIGNAL_S)
         stop()  # an engine that died of a stop signal is no suspect's work
@@ -87,17 +97,17 @@ def answer_all(
         raise
 
 
-def _outcomes(
-    loop: Loop, restaurants: Iterator[Tokenised], groups: Groups, tasks: Sequence[str], check: Callable[[], None]
+def all_outcomes(
+    loop: Loop, restaurants: Iterator[Tokenised], everyone: Iterable[Restaurant], tasks: Sequence[str], check: Callable[[], None]
 ) -> Iterator[Outcome]:
-    """Those of the loop, then, where it ended early, those of restaurants that it never began."""
+    """Those of the loop, then, where it ended early, those of `everyone` that it never began."""
     begun = set()
     for outcome in loop.run(restaurants, check):
         if not outcome.follows:
             begun.add(outcome.restaurant.restaurant_id)
         yield outcome
     if loop.ended:
-        for one in groups.hand_out(["arrival"]):
+        for one in everyone:
             if one.restaurant_id not in begun:
                 yield _not_reached(one, tasks, loop.ended)
 

@@ -48,8 +48,9 @@ def fits_for(
     anew: bool = False,
     source: Source = "anchors",
 ) -> dict[str, Fit]:
-    """By language of a dump's reviews (columns text, language, rating), the fits that are kept in the store; those that are not, or all
-    `anew`, are fitted and kept. A language with too few ratings to be fitted on them falls back to the anchors, with a warning.
+    """By language of a dump's reviews (columns text, language, rating; for anchors the language alone), the fits that are kept in the
+    store; those that are not, or all `anew`, are fitted and kept. A language with too few ratings to be fitted on them falls back to the
+    anchors, with a warning.
 
     Raises BadConfiguration where the model cannot answer, TryAgain.
     """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import PurePath
 
 import polars as pl
@@ -16,6 +17,30 @@ from pipeline.inputs import check, is_remote
 from pipeline.printable import printable
 from pipeline.quiet import quiet
 
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What an input has to look like: its columns by name and type, which of them every file must have, which may be left blank."""
+
+    columns: Mapping[str, pl.DataType]
+    required: tuple[str, ...]
+    optional_text: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> list[str]:
+        """Columns that hold texts, names and ids."""
+        return [name for name, dtype in self.columns.items() if dtype == pl.String]
+
+    @property
+    def reject_schema(self) -> dict[str, pl.DataType]:
+        """Of rows that cannot be used: where each is from, why, and its own columns."""
+        return {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **self.columns}
+
+    def names_in_file(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """The contract's names to the names that a file has for them."""
+        return {name: columns.get(name, name) for name in self.columns}
+
+
 COLUMNS: dict[str, pl.DataType] = {
     "restaurant_id": pl.String(),
     "review_id": pl.String(),
@@ -26,7 +51,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "category": pl.String(),
     "area": pl.String(),
 }
-REQUIRED = ("restaurant_id", "text")
+REVIEWS = Contract(COLUMNS, required=("restaurant_id", "text"), optional_text=("review_id",))
 
 VISIBLE = r"[^\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]"  # neither separator, control or format character nor Hangul filler
 
@@ -34,26 +59,21 @@ MOST_LISTED = 30
 """Columns named in an error."""
 
 
-def names_in_file(columns: Mapping[str, str]) -> dict[str, str]:
-    """The contract's names to the names that a dump has for them."""
-    return {name: columns.get(name, name) for name in COLUMNS}
-
-
-def read_file(path: str, columns: Mapping[str, str]) -> pl.DataFrame:
+def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEWS) -> pl.DataFrame:
     """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
-    wanted = names_in_file(columns)
+    wanted = contract.names_in_file(columns)
     with _reading(path):
-        scan = _scan(path, {theirs: COLUMNS[name] for name, theirs in wanted.items()})
+        scan = _scan(path, {theirs: contract.columns[name] for name, theirs in wanted.items()})
         found = scan.collect_schema()
-    _check_columns(path, wanted, columns, found)
+    _check_columns(path, wanted, columns, found, contract.required)
     present = {name: theirs for name, theirs in wanted.items() if theirs in found}
     raw = _collect(path, scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present).with_row_index("source_row")
     decoded = raw.with_columns(_decode(column) for column in raw).select(
         pl.lit(path).alias("source_file"),
         pl.col("source_row").cast(pl.Int64),
         *(
-            _convert(name, raw.schema[name]).alias(name) if name in present else pl.lit(None, dtype).alias(name)
-            for name, dtype in COLUMNS.items()
+            _convert(name, raw.schema[name], contract).alias(name) if name in present else pl.lit(None, dtype).alias(name)
+            for name, dtype in contract.columns.items()
         ),
     )
     return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
@@ -79,10 +99,10 @@ def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     return pl.scan_parquet(path, hive_partitioning=bool(keys), hive_schema=schema or None, glob=False)
 
 
-def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema) -> None:
+def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema, required: Collection[str]) -> None:
     path, listing = printable(path), _listing(found)
     for name, theirs in wanted.items():
-        if theirs not in found and (name in REQUIRED or name in mapped):
+        if theirs not in found and (name in required or name in mapped):
             hint = "" if name in mapped else f"; name yours with --column {name}=YOUR_COLUMN"
             raise BadData(f"{path}: has no column '{printable(theirs)}' (columns found: {listing}){hint}")
         dtype = found.get(theirs)
@@ -107,16 +127,16 @@ def _accepts(name: str, dtype: pl.DataType) -> bool:
     return textual or (name != "text" and dtype.is_integer())
 
 
-def _convert(name: str, dtype: pl.DataType) -> pl.Expr:
+def _convert(name: str, dtype: pl.DataType, contract: Contract) -> pl.Expr:
     column = pl.col(name)
     if name == "created_at" and isinstance(dtype, pl.Datetime) and dtype.time_zone:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    column = column.cast(COLUMNS[name], strict=False)
+    column = column.cast(contract.columns[name], strict=False)
     if name == "rating":
         return pl.when(column == 0).then(0.0).when(column.is_finite()).then(column)  # one zero, not two
     if name == "created_at":
         return pl.when(column.dt.year().is_between(1, 9999)).then(column)  # nanoseconds taken for microseconds end in the year 50,000
-    return pl.when(~blank(column)).then(column) if name == "review_id" else column
+    return pl.when(~blank(column)).then(column) if name in contract.optional_text else column
 
 
 def _decode(column: pl.Series) -> pl.Series:

@@ -15,7 +15,7 @@ from pipeline.peers import choose_peers
 from pipeline.previous import Previous
 from pipeline.records import Praise, Strength
 from pipeline.reviews import Dump
-from pipeline.tables import COMPARISON_COLUMNS, parted
+from pipeline.tables import COMPARISON_COLUMNS, Results, parted
 from pipeline.tasks.comparison import Stand
 from pipeline.tasks.figures import comparable, figures_of, mark_of
 
@@ -33,7 +33,7 @@ class Comparing:
 
 
 def comparing(
-    dump: Dump, selected: Collection[str], unchanged: Collection[str], before: Previous | None, two_stage: bool, narrow: bool
+    dump: Dump, selected: Collection[str], unchanged: Collection[str], before: Previous[Results] | None, two_stage: bool, narrow: bool
 ) -> Comparing:
     """`selected`: restaurants of the dump, rejects included. `unchanged`: those whose rows are carried over. `narrow`: the dump holds only
     some of the restaurants that `before` has; then those that have peers keep them, and its other restaurants count too.

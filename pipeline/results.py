@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from filelock import FileLock, Timeout
@@ -21,7 +21,9 @@ from polars.exceptions import PolarsError
 
 from pipeline import durable
 from pipeline.errors import BadConfiguration, TryAgain
-from pipeline.tables import Results
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MANIFEST, CURRENT, RUNS, LOCK, HOLDER = "manifest.json", "current.json", "runs", ".lock", ".holder.json"
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
@@ -98,16 +100,16 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def write(output: Path, run_id: str, results: Results, manifest: Mapping[str, Any]) -> Path:
-    """Writes the run's folder, its manifest last. Returns the folder; nobody sees it before it is published.
+def write(output: Path, run_id: str, tables: DataclassInstance, manifest: Mapping[str, Any]) -> Path:
+    """Writes the run's folder, a file per table, its manifest last. Returns the folder; nobody sees it before it is published.
 
     Raises TryAgain where the disk is full or the output went away; then what was written of the run is gone again.
     """
     folder = output / RUNS / run_id
     try:
         folder.mkdir()
-        for field in fields(results):
-            _write_table(folder / f"{field.name}.parquet", getattr(results, field.name))
+        for field in fields(tables):
+            _write_table(folder / f"{field.name}.parquet", getattr(tables, field.name))
         durable.write_json(folder / MANIFEST, manifest)
         durable.sync_folder(folder)
         durable.sync_folder(folder.parent)

@@ -9,20 +9,13 @@ from datetime import datetime
 
 import polars as pl
 
-from pipeline.columns import COLUMNS, blank, names_in_file, read_file
+from pipeline.columns import REVIEWS, blank
 from pipeline.errors import BadData
-from pipeline.inputs import InputFile, check, describe, find, unchanged
+from pipeline.inputs import InputFile
+from pipeline.reading import MOST_INPUT_BYTES, read_files, reject_repeated, split, too_long
 
-TEXTS = [name for name, dtype in COLUMNS.items() if dtype == pl.String]
-REJECT_SCHEMA = {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **COLUMNS}
-
-MOST_INPUT_BYTES = 50 << 30
-"""Of the columns read, uncompressed, over all files."""
-MOST_TEXT_BYTES = 1_000_000
-"""Of one text, name or id. No review is longer than a novel; what is would cost a run's memory and time for nothing."""
-KEPT_CHARACTERS = 200
-"""Of a value over that limit, in its reject."""
-
+CONTENT = ("created_at", "text", "rating", "restaurant_name", "category", "area")
+"""What decides which of several reviews with one id stays."""
 HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
 
 
@@ -46,7 +39,8 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """What was read. `reviews`: the contract's columns, `language` and `arrival` (row number over all files). `rejects`: REJECT_SCHEMA."""
+    """What was read. `reviews`: the contract's columns, `language` and `arrival` (row number over all files). `rejects`: its
+    `reject_schema`."""
 
     reviews: pl.DataFrame
     rejects: pl.DataFrame
@@ -79,50 +73,16 @@ def read(
     bytes than allowed or a restaurant that is not there; TryAgain where a file changed meanwhile.
     """
     selection = selection or Selection()
-    files = find(inputs)
-    with unchanged(files):
-        rows = _read_files(files, columns or {}, max_input_bytes).with_row_index("arrival")
-        described = [describe(path) for path in files]
+    rows, files = read_files(inputs, columns or {}, REVIEWS, max_input_bytes)
     rows = _select(rows, selection)
     rows = rows.with_columns(reason=_reason())
-    rows = _reject_repeated(rows)
+    rows = reject_repeated(rows, ["restaurant_id", "review_id"], CONTENT)
     if selection.limit is not None:
         named = rows.filter(pl.col("reason").ne_missing("no restaurant_id"))
         chosen = named["restaurant_id"].unique().sort().head(selection.limit)
         rows = rows.filter(pl.col("restaurant_id").is_in(chosen.implode()))
-    rejected = pl.col("reason").is_not_null()
-    reviews = _make_ids(rows.filter(~rejected)).with_columns(language=_language())
-    rejects = rows.filter(rejected).with_columns(_beginning(name) for name in TEXTS)
-    rejects = rejects.select(REJECT_SCHEMA.keys()).cast(pl.Schema(REJECT_SCHEMA))
-    return Dump(reviews.drop("reason", "undecodable"), rejects, described)
-
-
-def _read_files(files: Sequence[str], columns: Mapping[str, str], most: int) -> pl.DataFrame:
-    """All files' rows. What they hold is added up twice: as promised, before anything is read, and as text that came out of them, since a
-    dictionary may stand for a thousand times its size."""
-    wanted = set(names_in_file(columns).values())
-    _check_held("uncompressed", sum(check(path, wanted) for path in files), most)
-    parts = [read_file(path, columns) for path in files]
-    _check_held("of text", sum(_text_bytes(part) for part in parts), most)
-    return pl.concat(parts)
-
-
-def _check_held(of_what: str, found: int, most: int) -> None:
-    if found > most:
-        raise BadData(
-            f"the dump holds {found:,} bytes {of_what} in the columns read, the limit is {most:,}; "
-            "raise --max-input-bytes or read it in parts"
-        )
-
-
-def _text_bytes(rows: pl.DataFrame) -> int:
-    return sum(rows.select(pl.col(name).str.len_bytes().cast(pl.Int64).sum() for name in TEXTS).row(0))  # 32 bits would overflow
-
-
-def _beginning(name: str) -> pl.Expr:
-    """A reject shows what a value over the limit looks like, and stays small."""
-    value = pl.col(name)
-    return pl.when(value.str.len_bytes() > MOST_TEXT_BYTES).then(value.str.head(KEPT_CHARACTERS)).otherwise(value).alias(name)
+    usable, rejects = split(rows, REVIEWS)
+    return Dump(_make_ids(usable).with_columns(language=by_script()), rejects, files)
 
 
 def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
@@ -139,9 +99,6 @@ def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
 
 def _reason() -> pl.Expr:
     """Why a row cannot be used, or null."""
-    too_long = pl.coalesce(
-        pl.when(pl.col(name).str.len_bytes() > MOST_TEXT_BYTES).then(pl.lit(f"{name} is over {MOST_TEXT_BYTES:,} bytes")) for name in TEXTS
-    )
     return (
         pl.when(pl.col("restaurant_id").is_null() | (pl.col("restaurant_id").str.strip_chars() == ""))
         .then(pl.lit("no restaurant_id"))
@@ -149,21 +106,11 @@ def _reason() -> pl.Expr:
         .then(pl.lit("text is not UTF-8"))
         .when(pl.col("text").is_null())
         .then(pl.lit("no text"))
-        .when(too_long.is_not_null())
-        .then(too_long)
+        .when(too_long(REVIEWS).is_not_null())
+        .then(too_long(REVIEWS))
         .when(blank(pl.col("text")))
         .then(pl.lit("blank text"))
     )
-
-
-def _reject_repeated(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of usable rows with the same given id the first by content stays: date, then text, rating, and what else the row says."""
-    content = ["created_at", "text", "rating", "restaurant_name", "category", "area", "arrival"]
-    given = rows.filter(pl.col("reason").is_null() & pl.col("review_id").is_not_null()).sort(content, nulls_last=True)
-    first = given.unique(["restaurant_id", "review_id"], keep="first", maintain_order=True)
-    repeated = given.join(first.select("arrival"), on="arrival", how="anti")["arrival"]
-    again = pl.col("arrival").is_in(repeated.implode())
-    return rows.with_columns(reason=pl.when(again).then(pl.lit("repeated review_id")).otherwise("reason"))
 
 
 def _make_ids(reviews: pl.DataFrame) -> pl.DataFrame:
@@ -186,7 +133,7 @@ def _make_ids(reviews: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _language() -> pl.Expr:
+def by_script() -> pl.Expr:
     """`ko` where at least a third of the letters are Hangul (a syllable says more than a letter), else `en`."""
     hangul = pl.col("text").str.count_matches(HANGUL)
     return pl.when((hangul > 0) & (2 * hangul >= pl.col("text").str.count_matches(LATIN))).then(pl.lit("ko")).otherwise(pl.lit("en"))

@@ -1,10 +1,11 @@
-"""The four tables of a run: explicit schemas, and rows taken over from a run before."""
+"""The tables of a run: explicit schemas, and rows taken over from a run before."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
 import polars as pl
 
@@ -93,14 +94,43 @@ RUN_COLUMNS = ("prompt_tokens", "cached_tokens", "output_tokens", "finished_s", 
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
 
+class Published(Protocol):
+    """What one kind of job publishes, a file per field. `job`: the command; `id`: names a row of `rows`, the table that is the result,
+    which has columns `fingerprint` and `reused`; `schemas`: of the tables that every version may change."""
+
+    job: ClassVar[str]
+    id: ClassVar[str]
+    schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]]
+
+    @property
+    def rows(self) -> pl.DataFrame: ...
+    @property
+    def rejects(self) -> pl.DataFrame: ...
+    @classmethod
+    def read(cls, folder: Path) -> Self: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The four tables of a run."""
+    """The four tables of `analyze`."""
 
+    job: ClassVar[str] = "analyze"
+    id: ClassVar[str] = "restaurant_id"
+    schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]] = {"restaurants": RESTAURANTS, "reviews": REVIEWS, "requests": REQUESTS}
     restaurants: pl.DataFrame
     reviews: pl.DataFrame
     rejects: pl.DataFrame
     requests: pl.DataFrame
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """One row per restaurant."""
+        return self.restaurants
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """A run's tables. Raises OSError, PolarsError."""
+        return cls(*(pl.read_parquet(folder / f"{one.name}.parquet") for one in fields(cls)))
 
     @property
     def praise(self) -> dict[str, Praise | None]:
@@ -131,21 +161,27 @@ class Results:
     def keep_others(self, previous: Results) -> Results:
         """These results and all that `previous` has for restaurants that are not in them; its requests stay that run's own story."""
         others = pl.col("restaurant_id").is_in(self.restaurants["restaurant_id"].implode()).fill_null(False).not_()
-        rejects = pl.concat([self.rejects, previous.rejects.filter(others)], how="diagonal_relaxed")
-        # Rows without a restaurant belong to none that was replaced: the same row of the same file counts once. In a file that was written
-        # anew another restaurant's reject may have taken a row's place; that is not the same row.
-        place = ["source_file", "source_row", "restaurant_id"]
-        return replace(self._with(previous, others), rejects=rejects.unique(place, keep="first", maintain_order=True))
+        return replace(self._with(previous, others), rejects=both_rejects(self.rejects, previous.rejects.filter(others), self.id))
 
     def _with(self, previous: Results, rows: pl.Expr) -> Results:
-        free = [pl.lit(0, RESTAURANTS[name]).alias(name) for name in ("prompt_tokens", "cached_tokens", "output_tokens")]
-        none = [pl.lit(None, RESTAURANTS[name]).alias(name) for name in ("finished_s", "compared_s")]
-        kept = previous.restaurants.filter(rows).with_columns(*free, *none, reused=pl.lit(True))
         return replace(
             self,
-            restaurants=pl.concat([self.restaurants, kept]).sort("restaurant_id"),
+            restaurants=pl.concat([self.restaurants, at_no_cost(previous.restaurants.filter(rows))]).sort("restaurant_id"),
             reviews=pl.concat([self.reviews, previous.reviews.filter(rows)]).sort("restaurant_id", "review_id"),
         )
+
+
+def at_no_cost(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of an earlier run as they stand in this one, which has paid nothing for them."""
+    run: dict[str, int | bool | None] = {"reused": True, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
+    return rows.with_columns(pl.lit(run.get(name), rows.schema[name]).alias(name) for name in RUN_COLUMNS if name in rows.columns)
+
+
+def both_rejects(rejects: pl.DataFrame, earlier: pl.DataFrame, name: str) -> pl.DataFrame:
+    """This run's rejects and earlier ones. Rows that name nothing (`name` is null) belong to nothing that was replaced: the same row of the
+    same file counts once. In a file that was written anew another one's reject may have taken a row's place; that is not the same row."""
+    both = pl.concat([rejects, earlier], how="diagonal_relaxed")
+    return both.unique(["source_file", "source_row", name], keep="first", maintain_order=True)
 
 
 def parted(fingerprint: str | None) -> tuple[str | None, str | None]:

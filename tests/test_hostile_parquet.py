@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
 
-from pipeline import reviews, thrift
-from pipeline.columns import COLUMNS
+from pipeline import reading, thrift
+from pipeline.columns import COLUMNS, blank
 from pipeline.errors import BadData, TryAgain
 from pipeline.footer import DEEPEST_COLUMN, MOST_COLUMNS
 from pipeline.inputs import check
 from pipeline.printable import printable
-from pipeline.reviews import KEPT_CHARACTERS, MOST_TEXT_BYTES, Selection, read
+from pipeline.reading import KEPT_CHARACTERS, MOST_TEXT_BYTES
+from pipeline.reviews import Selection, read
 
 ROOT = Path(__file__).parent.parent
 WANTED = set(COLUMNS)
@@ -283,7 +284,7 @@ def test_looking_for_visible_text_copies_none(path):
     dictionary_bomb(path, "string")
     rows = pl.scan_parquet(path).select("text").collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert not rows.select(reviews.blank(pl.col("text")))["text"].any()
+    assert not rows.select(blank(pl.col("text")))["text"].any()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20
 
 
@@ -327,14 +328,14 @@ CHANGES = {
 @pytest.mark.parametrize("moment", ["check", "read_file", "describe"])
 def test_a_file_that_changes_while_it_is_read_is_to_be_tried_again(write, path, monkeypatch, moment, change):
     write({"restaurant_id": ["r"] * 5000, "text": [f"text {i}" for i in range(5000)]})
-    station = getattr(reviews, moment)
+    station = getattr(reading, moment)
 
     def changed(*arguments):
         os.utime(path, (1, 1))
         CHANGES[change](path)
         return station(*arguments)
 
-    monkeypatch.setattr(reviews, moment, changed)
+    monkeypatch.setattr(reading, moment, changed)
     with pytest.raises(TryAgain, match=r"x\.parquet: changed while it was read; wait until it is written and run again") as caught:
         read([str(path)])
     assert caught.value.exit_code == 75
@@ -342,8 +343,8 @@ def test_a_file_that_changes_while_it_is_read_is_to_be_tried_again(write, path, 
 
 def test_a_file_that_goes_between_finding_and_reading_is_to_be_tried_again(write, path, monkeypatch):
     write(TWO)
-    found = reviews.find
-    monkeypatch.setattr(reviews, "find", lambda names: (found(names), path.unlink())[0])
+    found = reading.find
+    monkeypatch.setattr(reading, "find", lambda names: (found(names), path.unlink())[0])
     assert "changed while it was read" in refusal(path, TryAgain)
 
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from pipeline import durable, results
+from pipeline.columns import REVIEWS as DUMP
 from pipeline.errors import BadConfiguration, TryAgain
-from pipeline.reviews import REJECT_SCHEMA
 from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of
 
 RUN = {f"run-{i}": f"20261121T00000{i}Z-00000{i}" for i in range(1, 5)}
@@ -25,7 +25,7 @@ def tables(*ids, status="ok"):
     return Results(
         frame_of(rows, RESTAURANTS),
         frame_of(reviews, REVIEWS),
-        frame_of([{"source_file": f"{name}.parquet", "source_row": 0, "restaurant_id": name} for name in ids], REJECT_SCHEMA),
+        frame_of([{"source_file": f"{name}.parquet", "source_row": 0, "restaurant_id": name} for name in ids], DUMP.reject_schema),
         frame_of([{"key": name, "restaurant_id": name} for name in ids], REQUESTS),
     )
 

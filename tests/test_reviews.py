@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.columns import COLUMNS, REVIEWS
 from pipeline.errors import BadData
-from pipeline.reviews import COLUMNS, REJECT_SCHEMA, Selection, read
+from pipeline.reviews import Selection, read
 
 
 def reasons(found):
@@ -18,7 +19,7 @@ def reasons(found):
 def test_all_contract_columns_come_out_with_their_types_whatever_the_dump_has(dump):
     found = dump({"text": ["good"]})
     assert {name: found.reviews.schema[name] for name in COLUMNS} == COLUMNS
-    assert found.rejects.schema == pl.Schema(REJECT_SCHEMA)
+    assert found.rejects.schema == pl.Schema(REVIEWS.reject_schema)
     assert found.reviews.select("rating", "created_at", "restaurant_name", "category", "area").row(0) == (None,) * 5
 
 

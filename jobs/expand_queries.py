@@ -1,0 +1,100 @@
+"""`expand-queries`: search queries in, other words for each out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.machine import machine_options, make_machine
+from jobs.options import columns_of
+from jobs.progress import TerminalProgress
+from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
+from jobs.stop import StopSignals
+from pipeline.analysis import Committed
+from pipeline.errors import JobError
+from pipeline.expansion import TASK, expand
+from pipeline.job import Job
+from pipeline.limits import Limits
+from pipeline.order import choose
+from pipeline.queries import QUERIES
+from pipeline.reviews import Selection
+
+
+@click.command(name="expand-queries")
+@click.argument("queries", nargs=-1, required=True, metavar="QUERIES...")
+@click.option("--column", multiple=True, callback=columns_of(QUERIES), metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
+@run_options("queries", output="expanded")
+@machine_options
+def expand_queries(
+    queries: Sequence[str],
+    output: Path,
+    date: str | None,
+    column: Mapping[str, str],
+    limit: int | None,
+    max_input_bytes: int,
+    update: bool,
+    store: Path | None,
+    no_store: bool,
+    force: bool,
+    stop_at: datetime | None,
+    max_prompt_tokens: int | None,
+    order: str | None,
+    use_priority_queue: bool,
+    priority_by_prefill_cost: bool,
+    max_failed: tuple[float, bool],
+    skip_exit_code: int,
+    **machine: Any,
+) -> None:
+    """Find other words for the search queries in QUERIES (Parquet files, globs, folders, object-store URIs).
+
+    Columns query_id, text and, where it is known, language (en or ko; else by script). Queries that have not changed since the committed
+    run are carried over, and answers in the store are not asked again.
+
+    \b
+    Examples:
+      python -m jobs expand-queries queries.parquet --output expanded
+      python -m jobs expand-queries tonight.parquet --column text=Query --update --output expanded
+    """
+    stop = StopSignals()
+    progress = TerminalProgress(doing="expanding", what="queries")
+    job = Job(
+        inputs=queries,
+        output=output / f"dt={date}" if date else output,
+        columns=column,
+        selection=Selection(limit=limit),
+        tasks=(TASK,),
+        update=update,
+        store=store_folder(output, store, no_store, force),
+        force=force,
+        max_input_bytes=max_input_bytes,
+        limits=Limits(stop_at, max_prompt_tokens),
+    )
+    rule = choose(order, use_priority_queue, priority_by_prefill_cost)
+    try:
+        done = expand(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
+    except JobError:
+        stop()  # an engine that dies after a stop signal is part of the stop
+        raise
+    finally:
+        progress.close()
+    if not done.nothing_new:
+        click.echo(closing_table(done))
+    click.echo(str(done.manifest_path))
+    sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
+
+
+def closing_table(done: Committed) -> str:
+    """What happened, a line each."""
+    counts = done.manifest["counts"]
+    return table(
+        {
+            "queries": f"{statuses(done, 'queries')}; {counts['rejects']:,} rejected",
+            "expansions": f"{counts['expansions']:,} kept, {counts['dropped']:,} dropped",
+            **costs(done),
+        }
+    )

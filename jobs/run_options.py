@@ -1,0 +1,122 @@
+"""Options of the commands that run from input to commit, and what they print at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from jobs.options import parse_allowance, parse_day, parse_deadline, parse_output
+from pipeline.analysis import Committed
+from pipeline.order import ORDERS
+from pipeline.reading import MOST_INPUT_BYTES
+
+F = TypeVar("F", bound=Callable[..., Any])
+PARTLY_FAILED = 3
+
+
+def run_options(what: str, output: str) -> Callable[[F], F]:
+    """Adds the options about output, store, order, limits and exit codes. `what`: the rows of the result; `output`: the default folder."""
+    options = [
+        click.option("--output", callback=parse_output, default=output, metavar="FOLDER", help="Folder for the results."),
+        click.option("--date", callback=parse_day, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only the first N {what} by id."),
+        click.option(
+            "--max-input-bytes",
+            type=click.IntRange(min=1),
+            default=MOST_INPUT_BYTES,
+            metavar="N",
+            help="Refuse a dump that holds more in the columns read, uncompressed, over all files.",
+        ),
+        click.option(
+            "--update", is_flag=True, help=f"Keep the committed rows of {what} that are not selected; selected ones are replaced."
+        ),
+        click.option(
+            "--store",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="FOLDER",
+            help="Answers already paid for.  [default: OUTPUT.store, beside the output]",
+        ),
+        click.option("--no-store", is_flag=True, help="Ask everything anew and keep no answers; a run that is stopped loses its work."),
+        click.option("--force", is_flag=True, help="Ask everything anew, although the store knows it; the new answers replace the old."),
+        click.option(
+            "--stop-at",
+            callback=parse_deadline,
+            metavar="TIME",
+            help="Feed nothing after 05:45 or 2026-11-21T05:45+09:00; commit what is done.",
+        ),
+        click.option(
+            "--max-prompt-tokens", type=click.IntRange(min=1), metavar="N", help="Feed no more prompt tokens; commit what is done."
+        ),
+        click.option("--order", type=click.Choice(list(ORDERS)), help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values())),
+        click.option(
+            "--use-priority-queue",
+            type=bool,
+            default=True,
+            envvar="VLLM_USE_PRIORITY_QUEUE",
+            help="false: first in, first out. --order wins over it.",
+        ),
+        click.option(
+            "--priority-by-prefill-cost",
+            type=bool,
+            default=True,
+            envvar="VLLM_PRIORITY_BY_PREFILL_COST",
+            help="false: by task type. --order wins over it.",
+        ),
+        click.option(
+            "--max-failed",
+            default="0",
+            callback=parse_allowance,
+            metavar="N|P%",
+            help=f"{what.capitalize()} that may fail or stay pending without exit code 3.",
+        ),
+        click.option(
+            "--skip-exit-code", type=click.IntRange(0, 255), default=0, metavar="CODE", help="Exit code where nothing had to be done."
+        ),
+    ]
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def store_folder(output: Path, store: Path | None, no_store: bool, force: bool) -> Path | None:
+    """Where answers are kept; None for nowhere. One store serves all days of an output."""
+    if no_store and (store or force):
+        raise click.UsageError("--no-store asks everything anew already; it goes with neither --store nor --force")
+    return None if no_store else store or output.resolve().with_name(f"{output.resolve().name}.store")
+
+
+def table(lines: dict[str, str]) -> str:
+    """A line for each, aligned."""
+    return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+
+
+def statuses(done: Committed, what: str) -> str:
+    """How many rows ended how."""
+    counts = done.manifest["counts"]
+    found = ", ".join(f"{number:,} {status}" for status, number in sorted(counts[what].items())) or "none"
+    return found + (f" ({counts['carried_over']:,} unchanged)" if counts["carried_over"] else "")
+
+
+def costs(done: Committed) -> dict[str, str]:
+    """The last lines of the table, the same for every run."""
+    counts, tokens = done.manifest["counts"], done.manifest["tokens"]
+    return {
+        "answers": f"{counts['requests'] - counts['answers_reused']:,} asked, {counts['answers_reused']:,} known already",
+        "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
+        "seconds": ", ".join(f"{name} {value:.1f}" for name, value in done.seconds.items()),
+        "results": str(done.manifest_path.parent),
+    }
+
+
+def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:
+    """0, or 3 where more rows failed or stayed pending than `allowed` (a number, or a share in percent)."""
+    missing, total = done.manifest["counts"]["missing"], done.manifest["counts"]["selected"]
+    limit, percent = allowed
+    return PARTLY_FAILED if missing > (limit / 100 * total if percent else limit) else 0
