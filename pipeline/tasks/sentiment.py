@@ -50,13 +50,8 @@ English was chosen by measurement with the embedded model, boundary from the anc
 reviews was .985 against .995, and one clearly bad short review in six was called good, against none. On rated reviews that no figure of the
 README is taken from, other words gained nothing (5 sets of 4 to 25 words: area under the curve .933 to .936 on 350 reviews under 100
 characters, .986 on 300 longer ones), nor did two examples more, a praised delivery and a long mixed review (.963 after .959 on 150 of the
-<<<<<<< HEAD
 short ones, .986 after .993 on 100 of the longer). Words of a mood stay within a token in nearly every vocabulary, and larger
 models spread their answer over several of them, hence four of each.
-=======
-short ones, .986 after .993 on 100 of the longer). Words of a mood stay within a token in nearly every vocabulary, and larger models spread
-their answer over several of them, hence four of each.
->>>>>>> sentiment
 
 Korean was chosen from the vocabularies of Qwen 3, Gemma 3 and Llama 3, since the embedded model does not read it and no model that does was
 at hand: the sentence goes on with a stem that is a token of its own in all three, ` 좋` (was good), ` 나` (was bad) or ` 불` (unpleasant),
