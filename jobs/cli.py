@@ -15,7 +15,7 @@ COMMANDS = {
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",
     "attack": "Measure what hostile reviews can do to the results.",
-    "evaluate": "Measure sentiment against the ratings of a dump.",
+    "evaluate": "Measure how good a model is on a dump's reviews: sentiment, summaries, strengths.",
 }
 
 

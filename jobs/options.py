@@ -31,8 +31,10 @@ def columns_of(contract: Contract) -> Callable[[click.Context, click.Parameter, 
 parse_columns = columns_of(REVIEWS)
 
 
-def parse_output(_: click.Context, __: click.Parameter, text: str) -> Path:
+def parse_output(_: click.Context, __: click.Parameter, text: str | None) -> Path | None:
     """A local folder."""
+    if text is None:
+        return None
     if "://" in text:
         raise click.BadParameter(f"{text!r} is no local folder; results are written to a local or mounted one")
     return Path(text)

@@ -32,6 +32,7 @@ class TerminalProgress:
 
     def planned(self, restaurants: int, prompt_tokens: int) -> None:
         self._restaurants, self._planned = restaurants, prompt_tokens
+        self._answered = self._finished = 0  # a command may work through several things
         self._began = self._said = time.monotonic()
         self.stage(f"{self._doing} {restaurants:,} {self._what}, about {prompt_tokens:,} prompt tokens")
         if self._terminal:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadData
-from pipeline.inputs import is_remote
+from pipeline.inputs import check, is_remote
 from pipeline.printable import printable
 from pipeline.quiet import quiet
 
@@ -79,6 +79,17 @@ def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEW
     return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
 
 
+def read_values(path: str, name: str) -> pl.Series:
+    """One column of a file under the file's own name for it, in the order of its rows. Raises BadData where there is none."""
+    check(path, {name})
+    with _reading(path):
+        scan = _scan(path, {})
+        found = scan.collect_schema()
+    if name not in found:
+        raise BadData(f"{printable(path)}: has no column '{printable(name)}' (columns found: {_listing(found)})")
+    return _decode(_collect(path, scan.select(name), {name: name}).to_series())
+
+
 def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """Hive keys keep the type they are wanted in: guessed from the value, `restaurant_id=007` would become 7."""
     if is_remote(path):
@@ -89,8 +100,7 @@ def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
 
 
 def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema, required: Collection[str]) -> None:
-    listing = ", ".join(map(printable, found.names()[:MOST_LISTED])) + ", ..." * (len(found) > MOST_LISTED) or "none"
-    path = printable(path)
+    path, listing = printable(path), _listing(found)
     for name, theirs in wanted.items():
         if theirs not in found and (name in required or name in mapped):
             hint = "" if name in mapped else f"; name yours with --column {name}=YOUR_COLUMN"
@@ -100,6 +110,10 @@ def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, st
             expected = {"rating": "a number", "created_at": "a date or datetime", "text": "a string"}.get(name, "a string or integer")
             has = f"column '{printable(theirs)}' is {printable(dtype)}"
             raise BadData(f"{path}: {has}, expected {expected} for {name}; convert it or map another with --column")
+
+
+def _listing(found: pl.Schema) -> str:
+    return ", ".join(map(printable, found.names()[:MOST_LISTED])) + ", ..." * (len(found) > MOST_LISTED) or "none"
 
 
 def _accepts(name: str, dtype: pl.DataType) -> bool:

@@ -19,8 +19,8 @@ LONGEST = 1_000
 
 
 def positive(rating: str = "rating") -> pl.Expr:
-    """What a column of ratings says of its review: more than 3 stars is a satisfied guest, less is not, 3 says neither (null)."""
-    stars = pl.col(rating)
+    """What a column of ratings says of its review: more than 3 stars is a satisfied guest, less is not, 3 or none says neither (null)."""
+    stars = pl.col(rating).fill_nan(None)
     return pl.when(stars != 3).then(stars > 3)
 
 

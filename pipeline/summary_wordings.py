@@ -30,7 +30,7 @@ from pipeline.tokens import Tokens
 
 DRAWS = 5
 """Of other restaurants' reviews, and of random reviews, for each restaurant."""
-TOGETHER = 10
+TOGETHER = 20
 """Restaurants that all wordings are asked about before the next ones, so that their reviews stay in the prefix cache."""
 
 

@@ -51,6 +51,10 @@ def test_neutral_agrees_with_no_rating_and_three_stars_are_no_check():
     assert found.three_stars == {"positive": 0, "neutral": 1, "negative": 1}
 
 
+def test_a_rating_that_is_no_number_is_none():
+    assert of([("a", float("nan"), "positive"), ("a", 5.0, "positive")]).reviews == 1
+
+
 def many(wrong, each=100):
     return [("a" if i % 2 else "b", stars, "positive" if i < wrong else "negative") for stars in (1.0,) for i in range(each)] + [
         ("c", 5.0, "positive") for _ in range(each)

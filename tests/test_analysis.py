@@ -211,10 +211,10 @@ def test_a_second_run_on_the_same_output_is_told_to_wait(run, tmp_path):
 def test_a_fault_in_one_plan_costs_that_task_of_that_restaurant_only(run, monkeypatch):
     find = strengths.StrengthsTask._find
 
-    def faulty(self, restaurant, number, chunk):
+    def faulty(self, restaurant, *which):
         if restaurant.restaurant.restaurant_id == "r1":
             raise KeyError("a bug")
-        return find(self, restaurant, number, chunk)
+        return find(self, restaurant, *which)
 
     monkeypatch.setattr(strengths.StrengthsTask, "_find", faulty)
     _, tables = run(rows([2, 2]))

@@ -23,7 +23,7 @@ TABLE = st.builds(
     st.dictionaries(st.sampled_from(list(STEMS)), st.floats(0, 1)),
 )
 FIGURES = [Figure("service", 45, 30), Figure("price", 20, 20), Figure("taste", 40, 55)]
-KNOWN = "Guests praise its service more and taste less often at comparable restaurants reviews price same"
+KNOWN = f"{WORDINGS['en'].figures(FIGURES, 12)} {WORDINGS['en'].vocabulary}"
 
 
 @pytest.mark.parametrize(("share", "points"), [(0, 0), (0.024, 0), (0.025, 5), (0.07, 5), (0.075, 10), (0.5, 50), (1, 100)])
@@ -47,7 +47,7 @@ def test_a_few_reviews_elsewhere_change_no_figure():
 
 
 def test_tables_of_too_few_reviews_are_not_compared():
-    table, small = Praise(10, {}), Praise(2, {"taste": 2})
+    table, small = Praise(10, {}), Praise(4, {"taste": 2})
     assert comparable(table, [small, None, table]) == [table]
     assert comparable(small, [table]) == []
 
@@ -56,7 +56,8 @@ def test_tables_of_too_few_reviews_are_not_compared():
     "text",
     [
         "Guests praise its service more often (45% against 30%).",
-        "Its service is praised in 45% of reviews, at 12 comparable restaurants in 30%. The taste is praised less: 40% and 55%.",
+        "Reviews praise its service in 45% of reviews, at comparable restaurants in 30%. Guests praise its taste less (40% against 55%).",
+        "Guests praise its service more often than at 12 comparable restaurants.",
         "손님들은 서비스를 더 자주 칭찬합니다 (45%, 30%).",
     ],
 )
@@ -78,6 +79,11 @@ def test_a_text_that_says_only_the_figures_is_kept(text):
         "Guests praise its service in 45% of reviews. It has won an award.",
         "Guests praise its service, and its celebrity owner Zork sings opera nightly beside burning volcanoes.",
         "Guests praise its service in 45.5% of reviews.",
+        "Guests praise its service in 45% of reviews.",  # and there?
+        "Guests praise its service (30% against 45%).",
+        "Guests praise its service (40% against 55%) and its taste (45% against 30%).",
+        "Guests praise its service (45%), its taste 30%, 40% and 55%.",
+        "Guests praise the restaurant for its exceptional service, but compare it to other comparable restaurants.",
     ],
 )
 def test_a_text_that_says_anything_else_is_not(text):

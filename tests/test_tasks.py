@@ -159,11 +159,15 @@ def test_a_failed_part_fails_the_summary_with_its_reason(tokens):
     assert outcome.errors == {"summary": "made to fail"}
 
 
-def test_sentences_that_repeat_or_run_in_circles_are_left_out():
-    answer = Answer(
-        "k", " The soup is hot.\n- the hot soup\n- pasta, pasta is good, pasta, pasta is good, pasta\n- Service slow", finish_reason="stop"
-    )
-    assert summary.sentences_of(answer) == ["The soup is hot.", "Service slow"]
+def test_sentences_that_repeat_or_run_in_circles_and_single_words_are_left_out():
+    said = " The soup is hot.\n- the hot soup\n- pasta, pasta is good, pasta, pasta is good, pasta\n- Great. Service slow"
+    assert summary.sentences_of(Answer("k", said, finish_reason="stop")) == ["The soup is hot.", "Service slow"]
+
+
+def test_a_single_word_of_a_review_is_taken_only_where_there_is_nothing_else():
+    long = Review("a", "Good. Good soup here. The kind staff helped. Fair prices at noon.", "en")
+    assert set(summary.extract([long, Review("b", "Good!", "en")])) == {"Good soup here.", "The kind staff helped.", "Fair prices at noon."}
+    assert summary.extract([Review("b", "Good!", "en")]) == {"Good!": "b"}
 
 
 KOREAN = ("국물이 진하고 맛있어요.", "직원분들이 친절해요.", "양이 많아요.")

@@ -85,11 +85,17 @@ WORDINGS = {
         line="- {name}: {here}% here, {there}% there",
         line_alone="- {name}: {here}% of reviews",
         claims="What guests say here: {claims}",
-        compare="In one or two sentences, say what guests praise more often here than there and what less often, with the figures.",
+        compare=(
+            "In one or two sentences, say what guests praise more often here than there and what less often; "
+            "behind each aspect put its two figures in brackets."
+        ),
         strength="In one sentence, say what this restaurant is better at than comparable ones.",
         strength_alone="In one sentence, say what guests praise at this restaurant.",
         start="Guests praise",
-        vocabulary="compared restaurants restaurant guests praise praised reviews more less often higher lower better here there while its",
+        vocabulary=(
+            "compared restaurants restaurant guests praise praised praising reviews share more less often higher lower better here there "
+            "while whereas against particularly stands out offers known peers elsewhere similar"
+        ),
         more="Compared with {compared} comparable restaurants, more reviews praise: {named}.",
         less="Fewer reviews than at {compared} comparable restaurants praise: {named}.",
         same="About as many reviews as at {compared} comparable restaurants praise: {named}.",
@@ -108,7 +114,10 @@ WORDINGS = {
         line="- {name}: 이곳 {here}%, 비교 대상 {there}%",
         line_alone="- {name}: 리뷰의 {here}%",
         claims="손님들의 말: {claims}",
-        compare="손님들이 비교 대상보다 이곳에서 더 자주 칭찬하는 점과 덜 자주 칭찬하는 점을 수치와 함께 한두 문장으로 쓰세요.",
+        compare=(
+            "손님들이 비교 대상보다 이곳에서 더 자주 칭찬하는 점과 "
+            "덜 자주 칭찬하는 점을, 항목마다 괄호에 두 수치를 넣어 한두 문장으로 쓰세요."
+        ),
         strength="이 음식점이 비교 대상보다 나은 점을 한 문장으로 쓰세요.",
         strength_alone="손님들이 이 음식점에서 칭찬하는 점을 한 문장으로 쓰세요.",
         start="손님들은",

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from pipeline.manifest import digest
 from pipeline.records import Praise
 from pipeline.tasks.aspects import STEMS
-from pipeline.tasks.overlap import SUPPORTED, content_words
+from pipeline.tasks.overlap import content_words
 
 STEP = 5
 """Points to which shares are rounded, so that a few reviews elsewhere change nothing here."""
 MARGIN = 10
 """Points by which praise here must exceed praise there to be called better."""
-LEAST_REVIEWS = 3
+LEAST_REVIEWS = 5
 """Labelled reviews below which a restaurant's shares mean nothing."""
+TOLD = 0.9
+"""Share of a sentence's content words that the model was told. At .6 the embedded model's "Guests praise the restaurant for its exceptional
+service, but compare it to comparable restaurants" would be published."""
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _SENTENCE = re.compile(r"(?<=[.!?。])\s+")
@@ -77,8 +81,9 @@ def better(figures: Sequence[Figure]) -> list[Figure]:
 
 
 def says_only(text: str, figures: Sequence[Figure], compared: int, known: str) -> bool:
-    """Whether every sentence names an aspect that has a figure, no number but the figures of the aspects it names (or how many were
-    `compared`), no direction that the figures do not have, and few words that are not in `known`, which is all that the model was told."""
+    """Whether every sentence names an aspect that has a figure; has no number but, for each aspect it names, the figure here and then that
+    at peers (or how many were `compared`); no direction that the figures do not have; and hardly a word that is not in `known`, which is
+    all that the model was told."""
     of = {one.aspect: one for one in figures}
     told = content_words(known)
     return bool(text) and all(_holds(sentence, of, compared, told) for sentence in _SENTENCE.split(text.strip()))
@@ -86,12 +91,13 @@ def says_only(text: str, figures: Sequence[Figure], compared: int, known: str) -
 
 def _holds(sentence: str, of: Mapping[str, Figure], compared: int, told: frozenset[str]) -> bool:
     lower = sentence.casefold()
-    named = [aspect for aspect, stem in STEMS.items() if stem.search(lower)]
-    if not named or not set(named) <= set(of) or _SPELLED.search(lower):
+    named = sorted((match.start(), aspect) for aspect, stem in STEMS.items() if (match := stem.search(lower)))
+    if not named or not {aspect for _, aspect in named} <= set(of) or _SPELLED.search(lower):
         return False
-    figures = [of[aspect] for aspect in named]
-    allowed = {str(number) for one in figures for number in (one.here, one.there)} | {str(compared)}
-    if not set(_NUMBER.findall(sentence)) <= allowed:
+    figures = [of[aspect] for _, aspect in named]
+    starts = [start for start, _ in named]
+    parts = [lower[: starts[0]], *(lower[start:end] for start, end in pairwise([*starts, len(lower)]))]
+    if not _follow(parts, figures, compared):
         return False
     more, less = _MORE.search(lower) is not None, _LESS.search(lower) is not None
     if more and not less and any(one.lead <= 0 for one in figures):
@@ -99,4 +105,18 @@ def _holds(sentence: str, of: Mapping[str, Figure], compared: int, told: frozens
     if less and not more and any(one.lead >= 0 for one in figures):
         return False
     words = content_words(sentence)
-    return len(words & told) >= SUPPORTED * len(words)
+    return len(words & told) >= TOLD * len(words)
+
+
+def _follow(parts: Sequence[str], figures: Sequence[Figure], compared: int) -> bool:
+    """Each aspect's name is followed by its own figures, or none is by any; once there may also be how many were compared. `parts`: the
+    sentence, parted before each name."""
+    found = [_NUMBER.findall(part) for part in parts]
+    expected = [[], *([str(number) for number in (one.here, one.there) if number is not None] for one in figures)]
+    if found in (expected, [[] for _ in parts]):
+        return True
+    for part in found:
+        if str(compared) in part:
+            part.remove(str(compared))
+            return found in (expected, [[] for _ in parts])
+    return False

@@ -129,9 +129,9 @@ def parse(text: str, wording: Wording) -> list[str]:
 
 
 def usable(expansions: Sequence[str], query: str, wording: Wording) -> Expansions:
-    """Those that say something else than the query and those before them, in other words than the same ones in another order, that are in
-    the query's language, do not run in a circle and do not repeat the prompt's examples for other queries, unless they have a word in common with
-    this one."""
+    """Those that say something else than the query and those before them, be it in another order of words, that are in the query's
+    language, and that do not run in a circle. The prompt's examples for other queries count as said already, unless they have a word in
+    common with this one."""
     asked = _said(query)
     others = (some for query, some in wording.examples.items() if _said(query) != asked)
     examples = {said for some in others for one in some if not (said := _said(one)) & asked}

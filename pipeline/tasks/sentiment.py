@@ -46,12 +46,21 @@ QUESTIONS = {
 }
 """By language. The examples are one prefix per language that the cache computes once.
 
-Chosen among five with the embedded model.
-"""
-NEUTRAL_WIDTH = 0.3
-"""Scores this close to 0 are neutral. Balanced accuracy with neutral counted as wrong on those 200 reviews: .958 at 0, .945 at 0.3, .942 at
-0.5."""
+English was chosen by measurement with the embedded model, boundary from the anchors. Without examples the area under the curve on 200 rated
+reviews was .985 against .995, and one clearly bad short review in six was called good, against none. On rated reviews that no figure of the
+README is taken from, other words gained nothing (5 sets of 4 to 25 words: area under the curve .933 to .936 on 350 reviews under 100
+characters, .986 on 300 longer ones), nor did two examples more, a praised delivery and a long mixed review (.963 after .959 on 150 of the
+short ones, .986 after .993 on 100 of the longer). Words of a mood stay within a token in nearly every vocabulary, and larger
+models spread their answer over several of them, hence four of each.
 
+Korean was chosen from the vocabularies of Qwen 3, Gemma 3 and Llama 3, since the embedded model does not read it and no model that does was
+at hand: the sentence goes on with a stem that is a token of its own in all three, ` 좋` (was good), ` 나` (was bad) or ` 불` (unpleasant),
+while most Korean words of praise and blame are two tokens or more. How well a model answers it, the anchors tell before a run relies on it.
+"""
+NEUTRAL_WIDTH = 0.1
+"""Scores this close to 0, between 47.5 and 52.5 %, are neutral: the model cannot tell. It is no opinion that the guest is lukewarm; most
+reviews with 3 stars lean to one side. On the same reviews, half of those within 0.3 were rated good and half bad, and neutral counted as
+wrong the balanced accuracy of the longer ones was .962 at a width of 0, .940 at 0.1, .914 at 0.3; of the short ones .890, .888, .876."""
 PROBE = 40
 """Labelled reviews of a language that are asked before the others, half of them of either label."""
 HOPELESS_AUC = 0.6

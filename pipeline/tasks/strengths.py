@@ -24,7 +24,10 @@ INSTRUCTION = {
     "en": "List only the strengths that guests praise in the reviews above as short bullet points.",
     "ko": "위 리뷰에서 손님들이 칭찬한 장점만 짧은 항목으로 나열하세요.",
 }
-_WORD = r"\p{L}[\p{L}'’,.&-]{0,19}"
+_LETTER = "A-Za-zÀ-ÖØ-öø-ÿ가-힣"
+_WORD = rf"[{_LETTER}][{_LETTER}'’,.&-]{{0,19}}"
+LEAST_WORDS = 2
+"""Content words of a claim: one alone (`The service`) says nothing that is worth a quote."""
 FORM = {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": rf"^{_WORD}( {_WORD}){{1,9}}$"}}
 SAMPLING = Sampling(max_tokens=160, schema=json.dumps(FORM))
 MOST_QUOTED = 200
@@ -108,7 +111,8 @@ def verify(claims: Sequence[str], reviews: Mapping[int, Review]) -> list[Support
     """Claims that at least one of these reviews supports; reviews by place."""
     places = list(reviews)
     words = [content_words(review.text) for review in reviews.values()]
-    found = ((claim, supporting(claim, words)) for claim in claims if not repetitive(claim))
+    sound = [claim for claim in claims if not repetitive(claim) and len(content_words(claim)) >= LEAST_WORDS]
+    found = ((claim, supporting(claim, words)) for claim in sound)
     return [(claim, tuple(places[i] for i in supporters)) for claim, supporters in found if supporters]
 
 
