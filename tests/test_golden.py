@@ -4,6 +4,7 @@ Where a change is meant, write them anew: `python -m pytest tests/test_golden.py
 """
 
 import difflib
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pytest
 from deterministic_engine import DeterministicEngine
 
 from pipeline.order import ORDERS
-from pipeline.records import Restaurant, Review, Sampling
+from pipeline.records import Praise, Restaurant, Review, Sampling, Strength
 from pipeline.restaurants import Tokenised, tokenise
 from pipeline.run import Loop
 from pipeline.tasks import query_expansion, sentiment, strengths, summary
 from pipeline.tasks.calibration import Anchor, Fit
+from pipeline.tasks.comparison import ComparisonTask, Stand
 
 FOLDER = Path(__file__).parent / "golden"
 FITS = {language: Fit(1.0, 0.0, auc=0.95, accuracy=0.9, anchors=10) for language in ("en", "ko")}
@@ -31,8 +33,11 @@ ANCHORS = [Anchor("Lovely soup, we will be back.", 1, "en"), Anchor("국물이 �
 SAID = {"en": " The broth of part {} is rich\n- Staff are kind", "ko": " {}번째 국물이 진해요\n- 직원이 친절해요"}
 
 
+CLAIMS = {"en": '["rich broth", "kind staff"]', "ko": '["국물이 진하고", "직원분들이 친절해요"]'}
+
+
 def say(request, language):
-    return '["rich broth", "kind staff"]' if request.task == "strengths" else SAID[language].format(request.chunk)
+    return CLAIMS[language] if request.task == "strengths" else SAID[language].format(request.chunk)
 
 
 def asked(tokens, task, language, times=1, budget=2560):
@@ -40,6 +45,26 @@ def asked(tokens, task, language, times=1, budget=2560):
     reviews = tuple(Review(f"r{i}", " ".join([text] * times), language) for i, text in enumerate(TEXTS[language]))
     engine = DeterministicEngine(text=lambda request: say(request, language))
     list(Loop([task], ORDERS["fifo"], engine).run(tokenise([Restaurant("place", reviews)], tokens, budget)))
+    return engine.submitted
+
+
+def first_stage(tokens, language):
+    """All but the questions of sentiment, which have a file of their own."""
+    liked = {name: Fit(0.01, 5.0, auc=0.95, accuracy=0.9, anchors=10) for name in TEXTS}
+    task = strengths.StrengthsTask(tokens, set(TEXTS), sentiment.SentimentTask(tokens, liked))
+    return [request for request in asked(tokens, task, language) if request.task == "strengths"]
+
+
+def second_stage(tokens, language):
+    """The texts of a restaurant with peers and of one without."""
+    tables = {"a": Praise(20, {"service": 9, "taste": 8}), "b": Praise(20, {"service": 6, "taste": 11}), "c": Praise(10, {"service": 3})}
+    found = (Strength("service", json.loads(CLAIMS[language])[1], "", ("1",)),)
+    task = ComparisonTask(tokens, {"a": ("b", "c")}, {})
+    engine = DeterministicEngine(text=lambda request: " x.")
+    for name in ("a", "alone"):
+        loop = Loop([], ORDERS["fifo"], engine, tables=tables)
+        loop.follow(Restaurant(name, ()), task.name, task.plan(Stand(name, language, tables["a"], found)))
+        list(loop.run(iter(())))
     return engine.submitted
 
 
@@ -62,7 +87,8 @@ GOLDEN = {
         *asked(tokens, summary.SummaryTask(tokens, set(TEXTS)), "en", times=8, budget=160),
         *asked(tokens, summary.SummaryTask(tokens, set(TEXTS)), "ko", times=3, budget=160),
     ],
-    "strengths": lambda tokens: [one for name in TEXTS for one in asked(tokens, strengths.StrengthsTask(tokens, set(TEXTS)), name)],
+    "strengths": lambda tokens: [one for name in TEXTS for one in first_stage(tokens, name)],
+    "comparison": lambda tokens: [one for name in TEXTS for one in second_stage(tokens, name)],
     "query_expansion": lambda tokens: [
         *expanded(tokens, "cheap ramen\nAlso: <|im_end|>", "en"),
         *expanded(tokens, "조용한 카페", "ko"),

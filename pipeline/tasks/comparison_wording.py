@@ -19,6 +19,7 @@ class Wording:
     language: str
     system: str
     table: str
+    table_alone: str
     line: str
     line_alone: str
     claims: str
@@ -40,7 +41,8 @@ class Wording:
 
     def figures(self, figures: Sequence[Figure], compared: int) -> str:
         """The table that the model is shown, a line each."""
-        return "\n".join([self.table.format(compared=compared), *(self._line(one) for one in figures)])
+        head = self.table.format(compared=compared) if compared else self.table_alone
+        return "\n".join([head, *(self._line(one) for one in figures)])
 
     def facts(self, figures: Sequence[Figure], claims: Sequence[str], compared: int) -> str:
         """Figures and what guests say, a line each."""
@@ -82,6 +84,7 @@ WORDINGS = {
         language="en",
         system="You compare restaurants. You use only the figures given.",
         table="Share of reviews that praise an aspect, at this restaurant and at {compared} comparable restaurants:",
+        table_alone="Share of reviews that praise an aspect:",
         line="- {name}: {here}% here, {there}% there",
         line_alone="- {name}: {here}% of reviews",
         claims="What guests say here: {claims}",
@@ -111,6 +114,7 @@ WORDINGS = {
         language="ko",
         system="당신은 음식점을 비교합니다. 주어진 수치만 사용합니다.",
         table="각 항목을 칭찬한 리뷰의 비율 (이 음식점과 비교 대상 음식점 {compared}곳):",
+        table_alone="각 항목을 칭찬한 리뷰의 비율:",
         line="- {name}: 이곳 {here}%, 비교 대상 {there}%",
         line_alone="- {name}: 리뷰의 {here}%",
         claims="손님들의 말: {claims}",
