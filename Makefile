@@ -19,6 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make run INPUT=reviews.parquet OUTPUT=results MODEL=NAME_OR_FOLDER ARGS="--limit 5"'
+	@echo '  $(BIN)/python -m jobs expand-queries data/sample/queries.parquet --output expanded'
 	@echo '  make setup DEVICE=cpu|gpu      (this machine: $(DEVICE))'
 
 setup: $(STAMP) ## install what is needed into .venv

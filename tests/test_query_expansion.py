@@ -21,18 +21,28 @@ from pipeline.records import Restaurant, Review
 from pipeline.restaurants import Tokenised
 from pipeline.reviews import Selection
 from pipeline.run import Loop
-from pipeline.store import Store
 from pipeline.tables import REQUESTS
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
-from pipeline.tasks.query_expansion import WORDINGS, QueryExpansionTask, parse, usable
+from pipeline.tasks.expansion_wording import WORDINGS
+from pipeline.tasks.query_expansion import QueryExpansionTask, parse, usable
 
 ENGLISH, KOREAN = WORDINGS["en"], WORDINGS["ko"]
 TABLES = ("queries", "rejects", "requests")
 
 
+SAID = {
+    "wording": " noodle house\n",
+    "dishes": " miso bowl, hot soup\n",
+    "cuisine": " japanese food\n",
+    "place": " noodle house\n",
+    "matter": " rich broth\n",
+}
+FOUND = ["noodle house", "miso bowl", "hot soup", "japanese food", "rich broth"]
+
+
 def said(request):
-    return f" noodle house, {'abcdefgh'[int(request.key[0], 16) % 8]}ramen bar, soup kitchen\n"
+    return SAID[request.stage]
 
 
 def expansions_of(tokens, query, language="en", readable=("en",), **engine):
@@ -67,10 +77,7 @@ def test_expansions_of_a_korean_query_are_korean():
     assert usable(["ramen house", "라멘 맛집", "매운 tonkotsu 라멘집"], "라멘", KOREAN).found == ("라멘 맛집", "매운 tonkotsu 라멘집")
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "one, two", "one, two, 3 tables", "one, two, three, four four four four four four", ", ".join("abcdefghi"), "한식, 국밥, 냉면"],
-)
+@pytest.mark.parametrize("text", ["", "one, two, 3 tables", "one, two, three, four", "one two three four five six", "국밥", "one,two"])
 def test_an_answer_in_another_form_fails(text):
     with pytest.raises(TaskFailed, match="not in the form"):
         parse(text, ENGLISH)
@@ -78,9 +85,22 @@ def test_an_answer_in_another_form_fails(text):
 
 @pytest.mark.parametrize("wording", WORDINGS.values(), ids=WORDINGS)
 def test_the_examples_have_the_form_that_is_asked_for(wording):
-    for query, expansions in wording.examples.items():
-        assert regex.fullmatch(wording.sampling.regex, f" {', '.join(expansions)}\n")
-        assert usable(parse(", ".join(expansions), wording), query, wording).found == expansions
+    for ask in wording.asks.values():
+        for query, said in ask.examples.items():
+            assert regex.fullmatch(wording.sampling.regex, f" {said}\n")
+            assert ", ".join(usable(parse(said, wording), query, wording).found) == said
+
+
+def test_every_language_asks_the_same_questions_about_its_own_examples():
+    assert list(ENGLISH.asks) == list(KOREAN.asks)
+    for wording in WORDINGS.values():
+        assert len({tuple(ask.examples) for ask in wording.asks.values()}) == 1
+
+
+def test_a_question_without_an_answer_is_left_out_and_tried_again(tokens):
+    outcome, _ = expansions_of(tokens, "ramen", fail=lambda request: request.stage == "dishes")
+    assert (outcome.status, outcome.again) == ("ok", True)
+    assert outcome.results[TASK].found == ("noodle house", "japanese food", "rich broth")
 
 
 def test_a_cut_off_answer_is_no_result(tokens):
@@ -95,10 +115,10 @@ def test_a_language_the_model_does_not_read_is_not_asked_about(tokens):
 
 
 def test_korean_is_asked_in_korean_words(tokens):
-    outcome, engine = expansions_of(tokens, "국밥", "ko", readable=("ko",), text=lambda request: " 순대국, 돼지국밥, 뜨끈한 국물\n")
-    assert outcome.results[TASK].found == ("순대국", "돼지국밥", "뜨끈한 국물")
+    outcome, engine = expansions_of(tokens, "국밥", "ko", readable=("ko",), text=lambda request: " 순대국, 돼지국밥, soup\n")
+    assert outcome.results[TASK].found == ("순대국", "돼지국밥")
     prompt = tokens._auto.decode(engine.submitted[0].prompt.tolist())
-    assert prompt.endswith("검색어: 국밥\n다른 검색어:")
+    assert prompt.endswith("검색어: 국밥\n다른 표현:")
 
 
 def test_a_hostile_query_stays_on_its_line(tokens):
@@ -133,7 +153,8 @@ def nights(tmp_path, model, patched):
 
 
 def asked(machine):
-    return [request.restaurant_id for request in machine.submitted()]
+    """The queries that an engine was asked about."""
+    return sorted({request.restaurant_id for request in machine.submitted()})
 
 
 ROWS = [("a", "ramen"), ("b", "quiet cafe"), ("c", "국밥"), ("d", None)]
@@ -145,12 +166,12 @@ def test_one_row_per_query_in_the_schema_of_the_contract_and_rejects_beside(nigh
     assert (dict(queries.schema), dict(tables["requests"].schema)) == (EXPANDED, REQUESTS)
     assert queries.select("query_id", "language", "status").rows() == [("a", "en", "ok"), ("b", "en", "ok"), ("c", "ko", "failed")]
     assert queries["expansions"].to_list()[2] is None
-    assert "noodle house" in queries["expansions"].to_list()[0]
+    assert queries["expansions"].to_list()[:2] == [FOUND, FOUND]
     assert "does not read Korean" in queries["error"][2]
     assert tables["rejects"].select("query_id", "reason").rows() == [("d", "no text")]
     manifest = json.loads(done.manifest_path.read_text())
     assert manifest["counts"]["queries"] == {"failed": 1, "ok": 2}
-    assert (manifest["counts"]["expansions"], manifest["counts"]["rejects"], manifest["counts"]["missing"]) == (6, 1, 1)
+    assert [manifest["counts"][name] for name in ("expansions", "dropped", "rejects", "missing")] == [10, 2, 1, 1]
     assert queries["prompt_tokens"].sum() == tables["requests"]["prompt_tokens"].sum() == manifest["tokens"]["prompt"]
     assert results.committed(done.manifest_path.parent.parent.parent)[0] == done.manifest_path.parent
 
@@ -179,7 +200,7 @@ def test_another_id_or_an_equal_text_is_answered_from_the_store(nights):
 
 def test_force_asks_everything_anew(nights):
     nights(ROWS)
-    assert sorted(asked(nights(ROWS, force=True)[2])) == ["a", "b"]
+    assert asked(nights(ROWS, force=True)[2]) == ["a", "b"]
 
 
 def test_a_failed_query_is_a_row_with_a_reason_and_is_tried_again(nights):
@@ -191,14 +212,13 @@ def test_a_failed_query_is_a_row_with_a_reason_and_is_tried_again(nights):
 
 def test_a_limit_of_tokens_leaves_the_rest_pending_and_the_next_run_goes_on(nights):
     rows = [(f"q{i}", f"ramen in street {chr(97 + i)}") for i in range(6)]
-    _, tables, machine = nights(rows, limits=Limits(max_prompt_tokens=700), window=1)
-    done = asked(machine)
-    assert 0 < len(done) < 6
+    _, tables, first = nights(rows, limits=Limits(max_prompt_tokens=1500), window=1)
+    assert set(tables["queries"]["status"]) == {"ok", "pending"}
     assert tables["queries"].height == 6
-    assert set(tables["queries"].filter(~pl.col("query_id").is_in(done))["status"]) == {"pending"}
-    _, tables, machine = nights(rows)
-    assert sorted([*done, *asked(machine)]) == [name for name, _ in rows]
+    _, tables, second = nights(rows)
     assert set(tables["queries"]["status"]) == {"ok"}
+    keys = [request.key for machine in (first, second) for request in machine.submitted()]
+    assert len(keys) == len(set(keys)) == 6 * len(ENGLISH.asks)
 
 
 def test_a_narrow_run_replaces_a_wider_one_only_with_update(nights):
@@ -234,18 +254,6 @@ def test_another_wording_asks_anew_and_a_moved_boundary_of_sentiment_does_not(ni
     assert nights(ROWS[:2], recalibrate=True)[2].submitted() == []
     patched.setitem(answering.WORDINGS, TASK, "other words")
     assert set(nights(ROWS[:2])[1]["queries"]["reused"]) == {False}
-
-
-def test_the_store_forgets_nothing_of_a_query_between_runs(nights, tmp_path):
-    _, _, machine = nights(ROWS[:1])
-    with Store(tmp_path / "store", _identity(machine)) as store:
-        assert len(list(store.find([request.key for request in machine.submitted()]))) == 1
-
-
-def _identity(machine):
-    from pipeline.runtime import Runtime
-
-    return Runtime(machine).identity
 
 
 @pytest.mark.parametrize("order", sorted(ORDERS))
