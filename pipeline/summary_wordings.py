@@ -99,6 +99,8 @@ def measure(
         tell(f"{start} of {len(cases)} restaurants")
         for name, wording in wordings.items():
             said[name] += _ask(some, SummaryTask(tokens, {"en"}, {"en": wording}), tokens, engine, store, check)
+    for some in said.values():
+        some.sort(key=lambda one: one.case.restaurant.restaurant_id)  # the same draws for all
     return {name: shares(some) | overlaps(some, seed) for name, some in said.items()}
 
 
