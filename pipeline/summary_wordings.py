@@ -99,7 +99,9 @@ def measure(
         tell(f"{start} of {len(cases)} restaurants")
         for name, wording in wordings.items():
             said[name] += _ask(some, SummaryTask(tokens, {"en"}, {"en": wording}), tokens, engine, store, check)
-    return {name: shares(some) | overlaps(some, seed) for name, some in said.items()}
+    for answered in said.values():
+        answered.sort(key=lambda one: one.case.restaurant.restaurant_id)  # the same draws for all
+    return {name: shares(answered) | overlaps(answered, seed) for name, answered in said.items()}
 
 
 def _ask(

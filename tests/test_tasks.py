@@ -102,7 +102,7 @@ def dishes(count):
 
 
 def words(request):
-    return f" Dish {request.key[:4]} was fine.\n- warm Dish {request.key[4:8]}\n- nothing of this was ever written"
+    return f" Dish {request.key[:4]} was fine.\n- warm Dish {request.key[4:8]}\n- all fine and warm\n- nothing of this was ever written"
 
 
 def test_a_single_chunk_needs_a_single_summary_request(tokens):
@@ -165,8 +165,9 @@ def test_sentences_that_repeat_or_run_in_circles_and_single_words_are_left_out()
 
 
 def test_a_single_word_of_a_review_is_taken_only_where_there_is_nothing_else():
-    long = Review("a", "Good. Good soup here. The kind staff helped. Fair prices at noon.", "en")
-    assert set(summary.extract([long, Review("b", "Good!", "en")])) == {"Good soup here.", "The kind staff helped.", "Fair prices at noon."}
+    telling = {"Good soup here.", "The kind staff helped.", "Fair prices at noon.", "Tables are small."}
+    long = Review("a", " ".join(["Good.", *sorted(telling)]), "en")
+    assert set(summary.extract([long, Review("b", "Good!", "en")])) == telling
     assert summary.extract([Review("b", "Good!", "en")]) == {"Good!": "b"}
 
 
@@ -176,12 +177,12 @@ KOREAN = ("국물이 진하고 맛있어요.", "직원분들이 친절해요.", 
 def test_a_restaurant_is_summarised_in_the_language_of_most_of_its_reviews(tokens):
     reviews = [Review(f"r{i}", text, "ko") for i, text in enumerate(KOREAN)] + [Review("r9", "The soup was hot.", "en")]
     (made,) = tokenise([Restaurant("place", tuple(reviews))], tokens, 1024)
-    engine = DeterministicEngine(text=lambda request: " 국물이 진하고 맛있어요\n- 직원분들이 친절해요")
+    engine = DeterministicEngine(text=lambda request: " 국물이 진하고 맛있어요\n- 직원분들이 친절해요\n- 양이 많아요")
     found = run(summary.SummaryTask(tokens, {"en", "ko"}), made, engine).results["summary"]
     (request,) = engine.submitted
     assert summary.WORDING["ko"].part in tokens._auto.decode(request.prompt)
     assert request.sampling == summary.WORDING["ko"].sampling
-    assert (found.kind, found.review_ids) == ("generated", (("r0",), ("r1",)))
+    assert (found.kind, found.review_ids) == ("generated", (("r0",), ("r1",), ("r2",)))
 
 
 @pytest.mark.parametrize(
