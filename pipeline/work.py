@@ -28,7 +28,7 @@ class Task(Protocol):
 @dataclass
 class Work:
     """`cost`: prefill tokens of the requests that the store could not answer, None before any was looked up. `follows`: a second stage,
-    whose restaurant has been counted and written already."""
+    whose restaurant has been counted and written already. `beside`: a search query among restaurants."""
 
     restaurant: Tokenised
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -37,6 +37,7 @@ class Work:
     errors: dict[str, str] = field(default_factory=dict)
     again: bool = False
     follows: bool = False
+    beside: bool = False
     cost: int | None = None
     numbers: Iterator[int] = field(default_factory=count)
     _missing: dict[str, set[str]] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class Work:
             finished,
             pending=bool(unfinished),
             again=self.again or bool(unfinished),
+            beside=self.beside,
             follows=self.follows,
             sampled_count=sum(map(len, self.restaurant.chunks)),
         )

@@ -9,11 +9,12 @@ from deterministic_engine import DeterministicEngine
 from nights import Machine
 from test_analysis import Silent
 
-from pipeline import answering, results
+from pipeline import results
 from pipeline.analysis import analyze
+from pipeline.asked_queries import TASK
 from pipeline.errors import BadConfiguration, EngineDied, TaskFailed
 from pipeline.expanded import EXPANDED
-from pipeline.expansion import TASK, expand
+from pipeline.expansion import expand
 from pipeline.job import Job
 from pipeline.limits import Limits
 from pipeline.order import ORDERS
@@ -252,7 +253,7 @@ def test_another_wording_asks_anew_and_a_moved_boundary_of_sentiment_does_not(ni
     nights(ROWS)
     patched.setattr(sentiment, "fit", lambda raw, *rest: {one.language: Fit(2.0, 1.0, 0.8, 0.9, 80) for one in raw if one.language == "en"})
     assert nights(ROWS[:2], recalibrate=True)[2].submitted() == []
-    patched.setitem(answering.WORDINGS, TASK, "other words")
+    patched.setattr(QueryExpansionTask, "wording", "other words")
     assert set(nights(ROWS[:2])[1]["queries"]["reused"]) == {False}
 
 
