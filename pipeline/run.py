@@ -111,11 +111,10 @@ class Loop:
 
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
-        work = self._opened(Work(NOBODY, {"": plan}))
-        self._go_on(work, "", work.advance("", None))
+        work = Work(NOBODY, {"": plan})
+        self._start(work)
         self._settle()
-        for _ in self.run(iter(()), check):
-            pass
+        list(self.run(iter(()), check))
         if work.errors:
             raise TaskFailed(work.errors[""])
         return work.results[""]
@@ -137,12 +136,9 @@ class Loop:
         self._settle()
         return False
 
-    def _opened(self, work: Work) -> Work:
+    def _start(self, work: Work, tasks: Sequence[Task] = ()) -> None:
         self._open[id(work)] = work
-        return work
-
-    def _start(self, work: Work, tasks: Sequence[Task]) -> None:
-        for name, step in list(self._opened(work).open(tasks)):
+        for name, step in list(work.open(tasks)):
             self._go_on(work, name, step)
         self._close_if_done(work)
 
@@ -153,9 +149,7 @@ class Loop:
     def follow(self, restaurant: Restaurant, name: str, plan: Plan) -> None:
         """Begins a restaurant's second stage; its reviews are not held for that."""
         light = replace(restaurant, reviews=())
-        work = self._opened(Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True))
-        self._go_on(work, name, work.advance(name, None))
-        self._close_if_done(work)
+        self._start(Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True))
 
     def _go_on(self, work: Work, name: str, step: Step) -> None:
         """A plan's next step: requests to ask, or tables that it needs."""

@@ -44,12 +44,12 @@ class Work:
     _answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
 
     def open(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Step]]:
-        """Starts a plan per task; yields the first step of each that has any."""
-        for task in tasks:
-            self.plans[task.name] = task.plan(self.restaurant)
-            step = self.advance(task.name, None)
+        """Starts its plans, and one more per task; yields the first step of each that has any."""
+        self.plans |= {task.name: task.plan(self.restaurant) for task in tasks}
+        for name in list(self.plans):
+            step = self.advance(name, None)
             if step:
-                yield task.name, step
+                yield name, step
 
     def advance(self, name: str, sent: Mapping[str, Any] | None) -> Step:
         """Resumes one plan; its next step, no requests when it has ended. A plan that asks for nothing goes on at once."""
