@@ -22,12 +22,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """`query`: what stands before a query; `letters`: a class of a regular expression, no expansion holds others; `most`: expansions of one
-    answer; `max_tokens`: of one answer."""
+    """`query`: what stands before a query; `letters`: a class of a regular expression, no expansion holds others; `max_tokens`: of one
+    answer."""
 
     query: str
     letters: str
-    most: int
     max_tokens: int
     asks: Mapping[str, Ask]
 
@@ -49,7 +48,7 @@ class Wording:
     @property
     def sampling(self) -> Sampling:
         """The line end is part of the form: a model goes on with another query sooner than it ends."""
-        return Sampling(self.max_tokens, regex=rf" {self.expansion}(, {self.expansion}){{0,{self.most - 1}}}\n")
+        return Sampling(self.max_tokens, regex=rf" {self.expansion}\n")
 
     def speaks(self, expansion: str) -> bool:
         """Whether an expansion is in this language. In Korean ones Latin letters are allowed; at least a third has to be Hangul, the rule
@@ -64,7 +63,6 @@ WORDINGS = {
     "en": Wording(
         query="Query",
         letters="A-Za-zÀ-ɏ",
-        most=3,
         max_tokens=60,
         asks={
             "wording": Ask(
@@ -79,16 +77,16 @@ WORDINGS = {
                     "shop for cheese to take home": "cheesemonger",
                 },
             ),
-            "dishes": Ask(
-                "Dishes",
+            "dish": Ask(
+                "A dish",
                 {
-                    "cheap falafel near me": "falafel wrap, hummus with pita",
-                    "where to eat pasta": "spaghetti carbonara, lasagne",
-                    "something for a hangover": "bacon and eggs, chicken soup",
-                    "paella": "seafood rice, arroz negro",
-                    "somewhere posh with a view": "beef wellington, lobster bisque",
-                    "cold beer on tap": "pretzels, salted peanuts",
-                    "shop for cheese to take home": "brie, blue cheese",
+                    "cheap falafel near me": "falafel wrap",
+                    "where to eat pasta": "spaghetti carbonara",
+                    "something for a hangover": "bacon and eggs",
+                    "paella": "seafood rice",
+                    "somewhere posh with a view": "beef wellington",
+                    "cold beer on tap": "pretzels",
+                    "shop for cheese to take home": "blue cheese",
                 },
             ),
             "cuisine": Ask(
@@ -132,7 +130,6 @@ WORDINGS = {
     "ko": Wording(
         query="검색어",
         letters="A-Za-z가-힣",
-        most=3,
         max_tokens=120,
         asks={
             "wording": Ask(
@@ -145,14 +142,14 @@ WORDINGS = {
                     "전망 좋은 고급 식당": "야경이 보이는 레스토랑",
                 },
             ),
-            "dishes": Ask(
+            "dish": Ask(
                 "음식",
                 {
-                    "싸고 양 많은 김밥집": "참치김밥, 떡볶이",
-                    "파스타 먹고 싶다": "크림 파스타, 라자냐",
-                    "해장할 곳": "콩나물국밥, 뼈다귀해장국",
-                    "삼겹살": "목살 구이, 냉면",
-                    "전망 좋은 고급 식당": "스테이크, 코스 요리",
+                    "싸고 양 많은 김밥집": "참치김밥",
+                    "파스타 먹고 싶다": "크림 파스타",
+                    "해장할 곳": "콩나물국밥",
+                    "삼겹살": "목살 구이",
+                    "전망 좋은 고급 식당": "스테이크",
                 },
             ),
             "cuisine": Ask(
