@@ -34,7 +34,7 @@ TABLES = ("queries", "rejects", "requests")
 
 SAID = {
     "wording": " noodle house\n",
-    "dish": " miso bowl\n",
+    "dishes": " miso bowl\n",
     "cuisine": " japanese food\n",
     "place": " noodle house\n",
     "matter": " rich broth\n",
@@ -88,8 +88,9 @@ def test_an_answer_in_another_form_fails(text):
 def test_the_examples_have_the_form_that_is_asked_for(wording):
     for ask in wording.asks.values():
         for query, said in ask.examples.items():
-            assert regex.fullmatch(wording.sampling.regex, f" {said}\n")
-            assert usable([parse(said, wording)], query, wording).found == (said,)
+            for one in said.split(", "):
+                assert regex.fullmatch(wording.sampling.regex, f" {one}\n")
+                assert usable([parse(one, wording)], query, wording).found == (one,)
 
 
 def test_every_language_asks_the_same_questions_about_its_own_examples():
@@ -99,7 +100,7 @@ def test_every_language_asks_the_same_questions_about_its_own_examples():
 
 
 def test_a_question_without_an_answer_is_left_out_and_tried_again(tokens):
-    outcome, _ = expansions_of(tokens, "ramen", fail=lambda request: request.stage == "dish")
+    outcome, _ = expansions_of(tokens, "ramen", fail=lambda request: request.stage == "dishes")
     assert (outcome.status, outcome.again) == ("ok", True)
     assert outcome.results[TASK].found == ("noodle house", "japanese food", "rich broth")
 
@@ -116,7 +117,7 @@ def test_a_language_the_model_does_not_read_is_not_asked_about(tokens):
 
 
 def test_korean_is_asked_in_korean_words(tokens):
-    said = {"wording": "순대국", "dish": "soup", "cuisine": "한식", "place": "국밥집", "matter": "뜨끈한 국물"}
+    said = {"wording": "순대국", "dishes": "soup", "cuisine": "한식", "place": "국밥집", "matter": "뜨끈한 국물"}
     outcome, engine = expansions_of(tokens, "국밥", "ko", readable=("ko",), text=lambda request: f" {said[request.stage]}\n")
     assert outcome.results[TASK].found == ("순대국", "한식", "국밥집", "뜨끈한 국물")
     prompt = tokens._auto.decode(engine.submitted[0].prompt.tolist())

@@ -78,7 +78,7 @@ def usable(expansions: Sequence[str], query: str, wording: Wording) -> Expansion
     common with this one."""
     asked = _said(query)
     others = (said for ask in wording.asks.values() for shown, said in ask.examples.items() if _said(shown) != asked)
-    examples = {said for one in others if not (said := _said(one)) & asked}
+    examples = {said for some in others for one in some.split(", ") if not (said := _said(one)) & asked}
     seen = {asked}
     kept = []
     for expansion in expansions:
