@@ -36,6 +36,7 @@ from pipeline.sampling import MAX_REVIEWS
     default="two-stage",
     help="two-stage: compared with up to 20 peers; single: each restaurant alone.",
 )
+@click.option("--queries", multiple=True, metavar="FILE", help="Also expand these search queries (see expand-queries). Repeatable.")
 @click.option("--restaurant", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
 @click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")
@@ -63,6 +64,7 @@ def analyze(
     column: Mapping[str, str],
     tasks: Sequence[str],
     stages: str,
+    queries: Sequence[str],
     restaurant: Sequence[str],
     since: datetime | None,
     until: datetime | None,
@@ -103,6 +105,7 @@ def analyze(
         columns=column,
         selection=Selection(tuple(restaurant), since, until, limit),
         tasks=tasks,
+        queries=queries,
         two_stage=stages == "two-stage",
         chunk_tokens=chunk_tokens,
         max_reviews=max_reviews or None,
@@ -136,10 +139,18 @@ def closing_table(done: Committed) -> str:
             "restaurants": statuses(done, "restaurants"),
             "reviews": f"{counts['reviews']:,} analysed, {counts['rejects']:,} rejected",
             "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
+            **_queries(counts),
             **_agreement(done.manifest["rating_agreement"]),
             **costs(done),
         }
     )
+
+
+def _queries(counts: Mapping[str, Any]) -> dict[str, str]:
+    if "queries" not in counts:
+        return {}
+    ended = ", ".join(f"{number:,} {status}" for status, number in sorted(counts["queries"].items())) or "none"
+    return {"queries": f"{ended}; {counts['expansions']:,} expansions, {counts['query_rejects']:,} rejected"}
 
 
 def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:

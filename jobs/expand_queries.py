@@ -16,8 +16,9 @@ from jobs.progress import TerminalProgress
 from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
+from pipeline.asked_queries import TASK
 from pipeline.errors import JobError
-from pipeline.expansion import TASK, expand
+from pipeline.expansion import expand
 from pipeline.job import Job
 from pipeline.limits import Limits
 from pipeline.order import choose

@@ -12,15 +12,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from pipeline import previous, results
 from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
+from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
 from pipeline.comparing import comparing
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
 from pipeline.order import Order
+from pipeline.queries import read_queries
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
@@ -50,6 +54,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
+            queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
         with measured(seconds, "load"):
             runtime = Runtime(machine)
         with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
@@ -59,7 +64,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             narrow = job.update and not job.selection.whole
             compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
             changed = dump.without(unchanged)
-            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop)
+            beside = None
+            if queries:
+                others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
+                beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
+            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
@@ -69,7 +78,8 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         if before:
             tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
-            if unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
+            same = not beside or beside.unchanged
+            if same and unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
                 progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
@@ -82,7 +92,10 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
                 progress.stage(f"warning: {agreed.warning}")
             checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
             described = described_run(job, order, runtime, fits, before) | checked
-            results.write(job.output, run_id, tables, describe(run_id, dump.files, tables, set(marks), described, seconds))
+            if beside:
+                tables = replace(tables, requests=pl.concat([tables.requests, beside.tables.requests]))
+            manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
+            results.write(job.output, run_id, tables, *(beside.published(manifest) if beside else (manifest,)))
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)

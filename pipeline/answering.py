@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pipeline.beside import Beside
 from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
@@ -59,12 +60,13 @@ def answer_all(
     store: Store,
     progress: Progress,
     stop: Stop,
+    beside: Beside | None = None,
 ) -> Answered:
     """All that the tasks find out of a dump's restaurants. Where nothing has to be asked, no engine is loaded.
 
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
-    if dump.reviews.is_empty() and not comparing.due:
+    if dump.reviews.is_empty() and not comparing.due and not (beside and beside.due):
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
         return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints))
     tokens = runtime.tokens
@@ -78,7 +80,9 @@ def answer_all(
         for name, stand in comparing.due.items():
             if comparison:
                 loop.follow(Restaurant(name, ()), comparison.name, comparison.plan(stand))
-        outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop)
+        if beside:
+            beside.begin(loop)
+        outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop, beside)
         return Answered(*tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows), loop.idle_s)
 
 
@@ -98,11 +102,19 @@ def watched(loop: Loop, runtime: Runtime, store: Store, stop: Stop) -> Iterator[
 
 
 def all_outcomes(
-    loop: Loop, restaurants: Iterator[Tokenised], everyone: Iterable[Restaurant], tasks: Sequence[str], check: Callable[[], None]
+    loop: Loop,
+    restaurants: Iterator[Tokenised],
+    everyone: Iterable[Restaurant],
+    tasks: Sequence[str],
+    check: Callable[[], None],
+    beside: Beside | None = None,
 ) -> Iterator[Outcome]:
-    """Those of the loop, then, where it ended early, those of `everyone` that it never began."""
+    """Those of the loop, then, where it ended early, those of `everyone` that it never began. What is of queries `beside` goes there."""
     begun = set()
     for outcome in loop.run(restaurants, check):
+        if beside and outcome.beside:
+            beside.take(outcome)
+            continue
         if not outcome.follows:
             begun.add(outcome.restaurant.restaurant_id)
         yield outcome

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import polars as pl
 
+from pipeline.queries import QUERIES
 from pipeline.records import Expansions, Outcome
 from pipeline.rows import request_row
 from pipeline.tables import REQUESTS, at_no_cost, both_rejects, frame_of
@@ -45,6 +46,11 @@ class Expanded:
     def rows(self) -> pl.DataFrame:
         """One row per query."""
         return self.queries
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Tables without rows."""
+        return cls(*(pl.DataFrame(schema=dict(schema)) for schema in (EXPANDED, QUERIES.reject_schema, REQUESTS)))
 
     @classmethod
     def read(cls, folder: Path) -> Self:

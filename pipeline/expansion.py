@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from importlib.metadata import version
-
-import polars as pl
 
 from pipeline import previous, results
 from pipeline.analysis import Committed, described_run, measured, opened_store
-from pipeline.answering import WORDINGS, all_outcomes, watched
+from pipeline.answering import all_outcomes, watched
+from pipeline.asked_queries import TASK, fingerprints, priced, settings, single, tokenised
 from pipeline.calibrations import fits_for
-from pipeline.expanded import EXPANDED, Expanded, expanded
+from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
-from pipeline.manifest import describe_expansions, digest
+from pipeline.manifest import describe_expansions
 from pipeline.order import Order
 from pipeline.queries import Queries, read_queries
-from pipeline.records import Restaurant, Review
-from pipeline.restaurants import Tokenised
 from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
 from pipeline.tasks.query_expansion import QueryExpansionTask
-from pipeline.tokens import Tokens
-
-TASK = "query_expansion"
-BYTES_PER_TOKEN = 3
-"""Of a query, about; the prompt around it is counted exactly."""
-BATCH = 256
-"""Queries tokenised at once."""
 
 
 def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None) -> Committed:
@@ -76,20 +64,6 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         return Committed(path, json.loads(path.read_text()), seconds)
 
 
-def settings(runtime: Runtime, readable: bool) -> str:
-    """Digest of what a row depends on beside its query: the boundary of sentiment is nothing to it, only whether the language is read."""
-    form = {name: str(dtype) for name, dtype in EXPANDED.items()}
-    return digest([version("review-digest"), form, runtime.identity, WORDINGS[TASK], readable])
-
-
-def fingerprints(queries: Queries, settings: Mapping[str, str]) -> dict[str, str]:
-    """A digest of 128 bits by query: its text, its language, the settings for that."""
-    return {
-        name: hashlib.blake2b("\0".join((settings[language], language, text)).encode(), digest_size=16).hexdigest()
-        for name, text, language in queries.rows.select("query_id", "text", "language").iter_rows()
-    }
-
-
 def answer_queries(
     queries: Queries,
     job: Job,
@@ -105,23 +79,10 @@ def answer_queries(
     if queries.rows.is_empty():
         return expanded((), queries.rejects, fingerprints)
     task = QueryExpansionTask(runtime.tokens, readable)
-    rows = queries.rows.with_columns(estimate=task.overhead + pl.col("text").str.len_bytes() // BYTES_PER_TOKEN)
+    rows = priced(queries, task)
     progress.planned(rows.height, int(rows["estimate"].sum()))
     loop = Loop([task], order, runtime.engine, progress, store, job.limits)
     by = ["query_id" if name == "restaurant_id" else name for name in order.admission]
     with watched(loop, runtime, store, stop):
         outcomes = all_outcomes(loop, tokenised(rows.sort(by), runtime.tokens), map(single, rows.iter_rows(named=True)), [TASK], stop)
         return expanded(outcomes, queries.rejects, fingerprints)
-
-
-def single(row: Mapping[str, str | int]) -> Restaurant:
-    """To the loop a query is a restaurant of one review: a name, a text, a language, what it will cost."""
-    review = Review("", str(row["text"]), str(row["language"]))
-    return Restaurant(str(row["query_id"]), (review,), arrival=int(row["arrival"]), estimate=int(row["estimate"]))
-
-
-def tokenised(rows: pl.DataFrame, tokens: Tokens) -> Iterator[Tokenised]:
-    """Queries with their texts encoded as reviews are, in the order given, a batch at a time."""
-    for some in rows.iter_slices(BATCH):
-        for row, one in zip(some.iter_rows(named=True), tokens.encode(some["text"].to_list()), strict=True):
-            yield Tokenised(single(row), (one.ids,), (range(1),), {}, budget=0)

@@ -41,16 +41,18 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `two_stage` compares restaurants with their peers, else each is described alone. `max_reviews`: of a restaurant
-    that its summary and strengths are made from, by `sampling.sample`; None for all. `update` keeps the committed rows of all restaurants
-    that are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force` asks everything anew,
-    `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says."""
+    """What is to be done. `queries`: files of search queries to be expanded in the same run. `two_stage` compares restaurants with their
+    peers, else each is described alone. `max_reviews`: of a restaurant that its summary and strengths are made from, by `sampling.sample`;
+    None for all. `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already paid for;
+    None keeps them for this run only. `force` asks everything anew, `recalibrate` fits the boundary of sentiment anew, on what
+    `calibrate_on` says."""
 
     inputs: Sequence[str]
     output: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
     tasks: Sequence[str] = TASKS
+    queries: Sequence[str] = ()
     two_stage: bool = True
     chunk_tokens: int = CHUNK_TOKENS
     max_reviews: int | None = MAX_REVIEWS

@@ -205,6 +205,7 @@ class Outcome:
 
     `pending`: the run ended before the restaurant did. `again`: something failed that may succeed in another run. `follows`: the
     restaurant's second stage, after its first outcome and without its reviews. `sampled_count`: reviews that its texts were made from.
+    `beside`: of a search query among restaurants.
     """
 
     restaurant: Restaurant
@@ -216,6 +217,7 @@ class Outcome:
     pending: bool = False
     again: bool = False
     follows: bool = False
+    beside: bool = False
     sampled_count: int = 0
 
     @property

@@ -100,8 +100,11 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def write(output: Path, run_id: str, tables: DataclassInstance, manifest: Mapping[str, Any]) -> Path:
-    """Writes the run's folder, a file per table, its manifest last. Returns the folder; nobody sees it before it is published.
+def write(
+    output: Path, run_id: str, tables: DataclassInstance, manifest: Mapping[str, Any], beside: Mapping[str, pl.DataFrame] | None = None
+) -> Path:
+    """Writes the run's folder, a file per table, those `beside` too, its manifest last. Returns the folder; nobody sees it before
+    it is published.
 
     Raises TryAgain where the disk is full or the output went away; then what was written of the run is gone again.
     """
@@ -110,6 +113,8 @@ def write(output: Path, run_id: str, tables: DataclassInstance, manifest: Mappin
         folder.mkdir()
         for field in fields(tables):
             _write_table(folder / f"{field.name}.parquet", getattr(tables, field.name))
+        for name, frame in (beside or {}).items():
+            _write_table(folder / f"{name}.parquet", frame)
         durable.write_json(folder / MANIFEST, manifest)
         durable.sync_folder(folder)
         durable.sync_folder(folder.parent)

@@ -65,7 +65,7 @@ class Loop:
         self._feed = Feed(engine, Limits() if limits is None else limits)
         self._new: list[str] = []
         self._questions: dict[str, Question] = {}
-        self._open: dict[str, Work] = {}
+        self._open: dict[int, Work] = {}
         self._done: list[Outcome] = []
 
     @property
@@ -111,11 +111,10 @@ class Loop:
 
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
-        work = self._open[""] = Work(NOBODY, {"": plan})
-        self._go_on(work, "", work.advance("", None))
+        work = Work(NOBODY, {"": plan})
+        self._start(work)
         self._settle()
-        for _ in self.run(iter(()), check):
-            pass
+        list(self.run(iter(()), check))
         if work.errors:
             raise TaskFailed(work.errors[""])
         return work.results[""]
@@ -130,22 +129,27 @@ class Loop:
             check()
             if self._observer:
                 self._observer.admitted(restaurant.restaurant)
-            work = self._open[restaurant.restaurant.restaurant_id] = Work(restaurant)
-            for name, step in list(work.open(self._tasks if restaurant.chunks else ())):
-                self._go_on(work, name, step)
-            self._close_if_done(work)
+            self._start(Work(restaurant), self._tasks if restaurant.chunks else ())
             if len(self._new) >= 2 * self._engine.window:
                 self._settle()
                 return True
         self._settle()
         return False
 
+    def _start(self, work: Work, tasks: Sequence[Task] = ()) -> None:
+        self._open[id(work)] = work
+        for name, step in list(work.open(tasks)):
+            self._go_on(work, name, step)
+        self._close_if_done(work)
+
+    def begin(self, query: Tokenised, task: Task) -> None:
+        """Opens a search query's plan, before `run` and beside its restaurants: no second stage follows it, whatever its name."""
+        self._start(Work(query, beside=True), [task])
+
     def follow(self, restaurant: Restaurant, name: str, plan: Plan) -> None:
         """Begins a restaurant's second stage; its reviews are not held for that."""
         light = replace(restaurant, reviews=())
-        work = self._open[restaurant.restaurant_id] = Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True)
-        self._go_on(work, name, work.advance(name, None))
-        self._close_if_done(work)
+        self._start(Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True))
 
     def _go_on(self, work: Work, name: str, step: Step) -> None:
         """A plan's next step: requests to ask, or tables that it needs."""
@@ -232,10 +236,10 @@ class Loop:
             self._close(work)
 
     def _close(self, work: Work) -> None:
-        del self._open[work.restaurant.restaurant.restaurant_id]
+        del self._open[id(work)]
         outcome = work.outcome(self.ended)
         self._done.append(outcome)
-        if work.follows:
+        if work.follows or work.beside:
             return
         if self._observer:
             self._observer.finished(outcome)

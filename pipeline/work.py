@@ -28,7 +28,7 @@ class Task(Protocol):
 @dataclass
 class Work:
     """`cost`: prefill tokens of the requests that the store could not answer, None before any was looked up. `follows`: a second stage,
-    whose restaurant has been counted and written already."""
+    whose restaurant has been counted and written already. `beside`: a search query among restaurants."""
 
     restaurant: Tokenised
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -37,18 +37,19 @@ class Work:
     errors: dict[str, str] = field(default_factory=dict)
     again: bool = False
     follows: bool = False
+    beside: bool = False
     cost: int | None = None
     numbers: Iterator[int] = field(default_factory=count)
     _missing: dict[str, set[str]] = field(default_factory=dict)
     _answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
 
     def open(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Step]]:
-        """Starts a plan per task; yields the first step of each that has any."""
-        for task in tasks:
-            self.plans[task.name] = task.plan(self.restaurant)
-            step = self.advance(task.name, None)
+        """Starts its plans, and one more per task; yields the first step of each that has any."""
+        self.plans |= {task.name: task.plan(self.restaurant) for task in tasks}
+        for name in list(self.plans):
+            step = self.advance(name, None)
             if step:
-                yield task.name, step
+                yield name, step
 
     def advance(self, name: str, sent: Mapping[str, Any] | None) -> Step:
         """Resumes one plan; its next step, no requests when it has ended. A plan that asks for nothing goes on at once."""
@@ -93,6 +94,7 @@ class Work:
             finished,
             pending=bool(unfinished),
             again=self.again or bool(unfinished),
+            beside=self.beside,
             follows=self.follows,
             sampled_count=sum(map(len, self.restaurant.chunks)),
         )

@@ -11,7 +11,8 @@ import polars as pl
 from test_analysis import Silent
 
 from pipeline.analysis import analyze
-from pipeline.expansion import TASK, expand
+from pipeline.asked_queries import TASK
+from pipeline.expansion import expand
 from pipeline.job import Job
 from pipeline.order import ORDERS
 from pipeline.records import Restaurant, Review, Sampling

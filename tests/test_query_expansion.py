@@ -9,11 +9,12 @@ from deterministic_engine import DeterministicEngine
 from nights import Machine
 from test_analysis import Silent
 
-from pipeline import answering, results
+from pipeline import results
 from pipeline.analysis import analyze
+from pipeline.asked_queries import TASK
 from pipeline.errors import BadConfiguration, EngineDied, TaskFailed
 from pipeline.expanded import EXPANDED
-from pipeline.expansion import TASK, expand
+from pipeline.expansion import expand
 from pipeline.job import Job
 from pipeline.limits import Limits
 from pipeline.order import ORDERS
@@ -33,12 +34,12 @@ TABLES = ("queries", "rejects", "requests")
 
 SAID = {
     "wording": " noodle house\n",
-    "dishes": " miso bowl, hot soup\n",
+    "dishes": " miso bowl\n",
     "cuisine": " japanese food\n",
     "place": " noodle house\n",
     "matter": " rich broth\n",
 }
-FOUND = ["noodle house", "miso bowl", "hot soup", "japanese food", "rich broth"]
+FOUND = ["noodle house", "miso bowl", "japanese food", "rich broth"]
 
 
 def said(request):
@@ -64,8 +65,8 @@ def expansions_of(tokens, query, language="en", readable=("en",), **engine):
             ["affordable ramen near me", "cheap noodles near me"],
             ["affordable ramen near me", "cheap noodles near me"],
         ),
-        ("cheap ramen", ["hummus and pita", "tonkotsu"], ["tonkotsu"]),
-        ("hummus", ["hummus and pita", "falafel"], ["hummus and pita", "falafel"]),
+        ("cheap ramen", ["falafel wrap", "tonkotsu"], ["tonkotsu"]),
+        ("best falafel", ["falafel wrap", "lebanese food"], ["falafel wrap"]),
     ],
 )
 def test_what_says_nothing_new_is_dropped(query, answer, kept):
@@ -77,7 +78,7 @@ def test_expansions_of_a_korean_query_are_korean():
     assert usable(["ramen house", "라멘 맛집", "매운 tonkotsu 라멘집"], "라멘", KOREAN).found == ("라멘 맛집", "매운 tonkotsu 라멘집")
 
 
-@pytest.mark.parametrize("text", ["", "one, two, 3 tables", "one, two, three, four", "one two three four five six", "국밥", "one,two"])
+@pytest.mark.parametrize("text", ["", "3 tables", "one, two", "one two three four five six", "국밥", "averylongwordoflettersonly"])
 def test_an_answer_in_another_form_fails(text):
     with pytest.raises(TaskFailed, match="not in the form"):
         parse(text, ENGLISH)
@@ -87,8 +88,9 @@ def test_an_answer_in_another_form_fails(text):
 def test_the_examples_have_the_form_that_is_asked_for(wording):
     for ask in wording.asks.values():
         for query, said in ask.examples.items():
-            assert regex.fullmatch(wording.sampling.regex, f" {said}\n")
-            assert ", ".join(usable(parse(said, wording), query, wording).found) == said
+            for one in said.split(", "):
+                assert regex.fullmatch(wording.sampling.regex, f" {one}\n")
+                assert usable([parse(one, wording)], query, wording).found == (one,)
 
 
 def test_every_language_asks_the_same_questions_about_its_own_examples():
@@ -115,8 +117,9 @@ def test_a_language_the_model_does_not_read_is_not_asked_about(tokens):
 
 
 def test_korean_is_asked_in_korean_words(tokens):
-    outcome, engine = expansions_of(tokens, "국밥", "ko", readable=("ko",), text=lambda request: " 순대국, 돼지국밥, soup\n")
-    assert outcome.results[TASK].found == ("순대국", "돼지국밥")
+    said = {"wording": "순대국", "dishes": "soup", "cuisine": "한식", "place": "국밥집", "matter": "뜨끈한 국물"}
+    outcome, engine = expansions_of(tokens, "국밥", "ko", readable=("ko",), text=lambda request: f" {said[request.stage]}\n")
+    assert outcome.results[TASK].found == ("순대국", "한식", "국밥집", "뜨끈한 국물")
     prompt = tokens._auto.decode(engine.submitted[0].prompt.tolist())
     assert prompt.endswith("검색어: 국밥\n다른 표현:")
 
@@ -171,7 +174,7 @@ def test_one_row_per_query_in_the_schema_of_the_contract_and_rejects_beside(nigh
     assert tables["rejects"].select("query_id", "reason").rows() == [("d", "no text")]
     manifest = json.loads(done.manifest_path.read_text())
     assert manifest["counts"]["queries"] == {"failed": 1, "ok": 2}
-    assert [manifest["counts"][name] for name in ("expansions", "dropped", "rejects", "missing")] == [10, 2, 1, 1]
+    assert [manifest["counts"][name] for name in ("expansions", "dropped", "rejects", "missing")] == [8, 2, 1, 1]
     assert queries["prompt_tokens"].sum() == tables["requests"]["prompt_tokens"].sum() == manifest["tokens"]["prompt"]
     assert results.committed(done.manifest_path.parent.parent.parent)[0] == done.manifest_path.parent
 
@@ -252,7 +255,7 @@ def test_another_wording_asks_anew_and_a_moved_boundary_of_sentiment_does_not(ni
     nights(ROWS)
     patched.setattr(sentiment, "fit", lambda raw, *rest: {one.language: Fit(2.0, 1.0, 0.8, 0.9, 80) for one in raw if one.language == "en"})
     assert nights(ROWS[:2], recalibrate=True)[2].submitted() == []
-    patched.setitem(answering.WORDINGS, TASK, "other words")
+    patched.setattr(QueryExpansionTask, "wording", "other words")
     assert set(nights(ROWS[:2])[1]["queries"]["reused"]) == {False}
 
 

@@ -18,9 +18,6 @@ from pipeline.tasks.overlap import content_words
 from pipeline.tasks.prompts import does_not_read, explain, make_request
 from pipeline.tokens import Tokens, concatenate
 
-MOST = 8
-"""Expansions of one query."""
-
 
 class QueryExpansionTask:
     """Expands search queries. To the loop a query is a restaurant of one review: a name, a text, a language."""
@@ -46,7 +43,7 @@ class QueryExpansionTask:
         found = [answers[request.key] for request in requests]
         if not any(answer.usable for answer in found):
             raise TaskFailed(explain(found[0]))
-        return usable([one for answer in found if answer.usable for one in parse(answer.text, wording)], query.text, wording)
+        return usable([parse(answer.text, wording) for answer in found if answer.usable], query.text, wording)
 
 
 class _Asks:
@@ -67,12 +64,12 @@ class _Asks:
         ]
 
 
-def parse(text: str, wording: Wording) -> list[str]:
-    """The expansions of one answer. Raises TaskFailed where it has another form."""
-    found = text.strip().split(", ")
-    if len(found) > wording.most or not all(re.fullmatch(wording.expansion, one) for one in found):
+def parse(text: str, wording: Wording) -> str:
+    """The expansion that an answer is. Raises TaskFailed where it has another form."""
+    said = text.strip()
+    if not re.fullmatch(wording.expansion, said):
         raise TaskFailed("the answer is not in the form asked for")
-    return found
+    return said
 
 
 def usable(expansions: Sequence[str], query: str, wording: Wording) -> Expansions:
@@ -80,7 +77,7 @@ def usable(expansions: Sequence[str], query: str, wording: Wording) -> Expansion
     language, and that do not run in a circle. The prompt's examples for other queries count as said already, unless they have a word in
     common with this one."""
     asked = _said(query)
-    others = (some for shown in wording.asks.values() for one, some in shown.examples.items() if _said(one) != asked)
+    others = (said for ask in wording.asks.values() for shown, said in ask.examples.items() if _said(shown) != asked)
     examples = {said for some in others for one in some.split(", ") if not (said := _said(one)) & asked}
     seen = {asked}
     kept = []
@@ -90,7 +87,7 @@ def usable(expansions: Sequence[str], query: str, wording: Wording) -> Expansion
             continue
         seen.add(said)
         kept.append(expansion)
-    return Expansions(tuple(kept[:MOST]), dropped=len(expansions) - len(kept[:MOST]))
+    return Expansions(tuple(kept), dropped=len(expansions) - len(kept))
 
 
 def _said(text: str) -> frozenset[str]:
