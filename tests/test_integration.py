@@ -19,7 +19,7 @@ from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.tables import RUN_COLUMNS
-from pipeline.tasks import sentiment, strengths, summary
+from pipeline.tasks import claims, sentiment, strengths, summary
 from pipeline.tasks.expansion_wording import WORDINGS
 from pipeline.tasks.prompts import make_request
 
@@ -123,10 +123,10 @@ def test_tasks_over_one_chunk_compute_it_once(engine, tokens, fits):
 def test_bounded_forms_hold(engine, tokens):
     prompt = tokens.part("Guests praise the soup, the staff and the view. List the facts.")
     bullets = make_request("summary", "part", "a", prompt, summary.WORDING["en"].sampling)
-    claims = make_request("strengths", "find", "a", prompt, strengths.SAMPLING)
-    found = answers_of(engine, [bullets, claims])
+    found_claims = make_request("strengths", "find", "a", prompt, strengths.SAMPLING)
+    found = answers_of(engine, [bullets, found_claims])
     assert all(len(line) >= 20 for line in found[bullets.key].text.splitlines())
-    assert 1 <= len(strengths.parse(found[claims.key].text)) <= 4
+    assert 1 <= len(claims.parse(found[found_claims.key].text)) <= 4
 
 
 def test_a_dump_becomes_results_whose_every_sentence_and_claim_has_its_reviews(tmp_path, model, engine):

@@ -12,9 +12,10 @@ from pipeline.order import ORDERS
 from pipeline.records import Answer, Restaurant, Review
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
-from pipeline.tasks import calibration, sentiment, strengths, summary
+from pipeline.tasks import calibration, claims, sentiment, strengths, summary
 from pipeline.tasks.aspects import ASPECTS
 from pipeline.tasks.calibration import Anchor, Fit
+from pipeline.tasks.claims import Claim
 
 READS = {"en": Fit(1.0, 0.0, auc=0.95, accuracy=0.9, anchors=10)}
 
@@ -212,19 +213,36 @@ def test_tasks_over_a_chunk_share_all_but_the_instruction(tokens, language, text
 def test_claims_are_kept_with_the_reviews_that_support_them():
     texts = {4: "The soup was delicious.", 7: "Delicious soup, kind staff", 9: "Too loud"}
     reviews = {place: Review(str(place), text, "en") for place, text in texts.items()}
-    found = strengths.verify(["delicious soup", "kind staff", "rooftop garden"], reviews)
-    assert found == [("delicious soup", (4, 7)), ("kind staff", (7,))]
+    found = claims.verify(["delicious soup", "kind staff", "rooftop garden"], reviews)
+    assert found == [Claim("delicious soup", (4, 7)), Claim("kind staff", (7,))]
+
+
+def test_words_of_two_sentences_do_not_support_a_claim():
+    reviews = {0: Review("0", "Good music. The food came late.", "en"), 1: Review("1", "The food was good", "en")}
+    assert claims.verify(["good food"], reviews) == [Claim("good food", (1,))]
+
+
+def test_the_review_that_says_most_of_a_claim_comes_first_and_is_quoted():
+    texts = ["Tasty soup and bread", "Tasty soup with fresh bread"]
+    reviews = {place: Review(str(place), text, "en") for place, text in enumerate(texts)}
+    assert claims.verify(["tasty soup, fresh bread"], reviews) == [Claim("tasty soup, fresh bread", (1, 0))]
+
+
+@pytest.mark.parametrize("end", [", the bill's", "...", " and the", " delici", ",superdupa", " I"])
+def test_a_claim_ends_where_the_reviews_stop_saying_it(end):
+    reviews = {0: Review("0", "The soup is tasty and the staff are kind", "en")}
+    assert claims.verify([f"Tasty soup and kind staff{end}"], reviews) == [Claim("Tasty soup and kind staff", (0,))]
 
 
 @pytest.mark.parametrize("text", ["no json", '{"claim": "x"}', "[1, 2]", '["cut off'])
 def test_an_answer_in_another_form_fails_the_task(text):
     with pytest.raises(TaskFailed, match="not in the form"):
-        strengths.parse(text)
+        claims.parse(text)
 
 
 def test_claims_that_say_the_same_are_merged_and_support_counts_distinct_reviews():
-    merged = strengths.merge([("tasty soup", (1,)), ("fair price", (9,)), ("soup tasty", (1, 2))])
-    assert merged == [("tasty soup", (1, 2)), ("fair price", (9,))]
+    merged = claims.merge([Claim("tasty soup", (1,)), Claim("fair price", (9,)), Claim("soup tasty", (2, 1))])
+    assert merged == [Claim("tasty soup", (1, 2)), Claim("fair price", (9,))]
 
 
 def test_strengths_of_all_chunks_come_together_with_an_aspect_each(tokens):

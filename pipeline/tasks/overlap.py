@@ -38,6 +38,11 @@ def supporting(sentence: str, reviews: Sequence[frozenset[str]]) -> list[int]:
     return [i for i, review in enumerate(reviews) if words and len(words & review) >= SUPPORTED * len(words)]
 
 
+def sentences(text: str) -> list[str]:
+    """Letter for letter."""
+    return [match[0].strip() for match in _SENTENCE.finditer(text)]
+
+
 def quote(sentence: str, text: str, most: int) -> str:
     """The sentence of `text` that says most of `sentence`, letter for letter; of one over `most` letters the words around what it says."""
     words = content_words(sentence)

@@ -12,10 +12,11 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
-from pipeline.records import Answer, Plan, Request, Review, Sampling, Strength, Strengths, TaskName
+from pipeline.records import Answer, Plan, Request, Sampling, Strength, Strengths, TaskName
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.aspects import Praises
-from pipeline.tasks.overlap import content_words, quote, repetitive, same, supporting
+from pipeline.tasks.claims import merge, parse, verify
+from pipeline.tasks.overlap import quote
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, explain, main_language, make_request
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tokens import Tokens, concatenate
@@ -26,10 +27,10 @@ INSTRUCTION = {
 }
 _LETTER = "A-Za-zÀ-ÖØ-öø-ÿ가-힣"
 _WORD = rf"[{_LETTER}][{_LETTER}'’,.&-]{{0,19}}"
-LEAST_WORDS = 2
-"""Content words of a claim: one alone (`The service`) says nothing that is worth a quote."""
 FORM = {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": rf"^{_WORD}( {_WORD}){{1,9}}$"}}
 SAMPLING = Sampling(max_tokens=160, schema=json.dumps(FORM))
+MOST = 10
+"""Strengths of a restaurant, those with most support: thousands of reviews make more claims than anybody reads."""
 MOST_QUOTED = 200
 """Letters of a quote."""
 
@@ -66,8 +67,8 @@ class StrengthsTask:
         positive = [i for i, label in enumerate(labels) if label == "positive"]
         claims = [claim for answer in usable for claim in parse(answer.text)]
         verified = verify(claims, {i: reviews[i] for i in positive})
-        merged = merge(verified)
-        texts = self._tokens.encode([claim for claim, _ in merged])
+        merged = merge(verified)[:MOST]
+        texts = self._tokens.encode([claim.text for claim in merged])
         aspects = [self._praises.ask("aspect", name, language, one.ids, len(finds)) for one in texts]
         praises = {i: self._praises.ask("praise", name, reviews[i].language, restaurant.ids[i], chunks[i]) for i in positive}
         spoken = {reviews[i].language for i in positive} | {language}
@@ -79,10 +80,10 @@ class StrengthsTask:
 
         by_review = {i: praised(request, reviews[i].language) for i, request in praises.items()}
         found = []
-        for (claim, supporters), request in zip(merged, aspects, strict=True):
+        for claim, request in zip(merged, aspects, strict=True):
             aspect = next(iter(praised(request, language)), "other")
-            best = quote(claim, reviews[supporters[0]].text, MOST_QUOTED)
-            found.append(Strength(aspect, claim, best, tuple(reviews[i].review_id for i in supporters)))
+            best = quote(claim.text, reviews[claim.places[0]].text, MOST_QUOTED)
+            found.append(Strength(aspect, claim.text, best, tuple(reviews[i].review_id for i in claim.places)))
         table = {reviews[i].review_id: by_review.get(i, ()) for i, label in enumerate(labels) if label is not None}
         return Strengths(tuple(found), len(claims) - len(verified), table)
 
@@ -90,40 +91,3 @@ class StrengthsTask:
         shared = self._chunks.shared(restaurant, chunk, language)
         prompt = concatenate(shared, self._tails[language])
         return make_request("strengths", "find", restaurant.restaurant.restaurant_id, prompt, SAMPLING, number, len(shared))
-
-
-def parse(text: str) -> list[str]:
-    """Claims of an answer. Raises TaskFailed where it has another form."""
-    try:
-        claims = json.loads(text)
-    except ValueError:
-        claims = None
-    if not isinstance(claims, list) or not all(isinstance(claim, str) for claim in claims):
-        raise TaskFailed("find: the answer is not in the form asked for")
-    return [claim.strip().rstrip(",") for claim in claims]
-
-
-Supported = tuple[str, tuple[int, ...]]
-"""A claim and the places of the reviews that support it."""
-
-
-def verify(claims: Sequence[str], reviews: Mapping[int, Review]) -> list[Supported]:
-    """Claims that at least one of these reviews supports; reviews by place."""
-    places = list(reviews)
-    words = [content_words(review.text) for review in reviews.values()]
-    sound = [claim for claim in claims if not repetitive(claim) and len(content_words(claim)) >= LEAST_WORDS]
-    found = ((claim, supporting(claim, words)) for claim in sound)
-    return [(claim, tuple(places[i] for i in supporters)) for claim, supporters in found if supporters]
-
-
-def merge(found: Sequence[Supported]) -> list[Supported]:
-    """Claims that say the same become one, in the words of the first, supported by the reviews of all. Most support first."""
-    merged: list[Supported] = []
-    for claim, supporters in found:
-        for i, (other, others) in enumerate(merged):
-            if same(claim, other):
-                merged[i] = (other, tuple(sorted({*others, *supporters})))
-                break
-        else:
-            merged.append((claim, supporters))
-    return sorted(merged, key=lambda one: (-len(one[1]), one[0]))

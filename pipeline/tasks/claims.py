@@ -1,0 +1,82 @@
+"""Claims: what the model says that guests praise, held against the positive reviews until only what they say is left."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import TaskFailed
+from pipeline.records import Review
+from pipeline.tasks.overlap import SUPPORTED, content_words, repetitive, same, sentences
+
+LEAST_WORDS = 2
+"""Content words of a claim: one alone (`The service`) says nothing that is worth a quote."""
+_LAST_WORD = re.compile(r"[^\W_]+(?=[\W_]*$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`places`: of the reviews that say it in a single sentence, which can be quoted then; the one that says most of it first."""
+
+    text: str
+    places: tuple[int, ...]
+
+
+def parse(text: str) -> list[str]:
+    """Claims of an answer. Raises TaskFailed where it has another form."""
+    try:
+        claims = json.loads(text)
+    except ValueError:
+        claims = None
+    if not isinstance(claims, list) or not all(isinstance(claim, str) for claim in claims):
+        raise TaskFailed("find: the answer is not in the form asked for")
+    return [claim.strip().rstrip(",") for claim in claims]
+
+
+def verify(texts: Sequence[str], reviews: Mapping[int, Review]) -> list[Claim]:
+    """The claims that one of these reviews supports at least, without what no review says at their end; reviews by place."""
+    spoken = [(place, content_words(sentence)) for place, review in reviews.items() for sentence in sentences(review.text)]
+    return [claim for text in texts if not repetitive(text) and (claim := _verified(text, spoken))]
+
+
+def _verified(text: str, spoken: Sequence[tuple[int, frozenset[str]]]) -> Claim | None:
+    shares = _shares(content_words(text), spoken)
+    held = frozenset[str]().union(*(words for place, words in spoken if place in shares))
+    text = _trimmed(text, held)
+    words = content_words(text)
+    shares = _shares(words, spoken)
+    if len(words) < LEAST_WORDS or not shares:
+        return None
+    return Claim(text, tuple(sorted(shares, key=lambda place: (-shares[place], place))))
+
+
+def _shares(words: frozenset[str], spoken: Sequence[tuple[int, frozenset[str]]]) -> dict[int, float]:
+    """By place, the share of the words that the review's best sentence holds, where that is support."""
+    shares: dict[int, float] = {}
+    for place, held in spoken:
+        share = len(words & held) / max(len(words), 1)
+        if share >= SUPPORTED and share > shares.get(place, 0.0):
+            shares[place] = share
+    return shares
+
+
+def _trimmed(text: str, held: frozenset[str]) -> str:
+    """A claim that was cut off at its longest ends in half a word, or in `the`: it ends with the last word that the reviews hold."""
+    while (last := _LAST_WORD.search(text)) and not content_words(last[0]) & held:
+        text = text[: last.start()]
+    return text[: last.end()] if last else ""
+
+
+def merge(found: Sequence[Claim]) -> list[Claim]:
+    """Claims that say the same become one, in the words of the first, said by the reviews of all. Most support first."""
+    merged: list[Claim] = []
+    for claim in found:
+        for i, other in enumerate(merged):
+            if same(claim.text, other.text):
+                merged[i] = Claim(other.text, tuple(dict.fromkeys((*other.places, *claim.places))))
+                break
+        else:
+            merged.append(claim)
+    return sorted(merged, key=lambda one: (-len(one.places), one.text))
