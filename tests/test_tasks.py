@@ -13,7 +13,7 @@ from pipeline.records import Answer, Restaurant, Review
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.tasks import calibration, claims, sentiment, strengths, summary
-from pipeline.tasks.aspects import ASPECTS
+from pipeline.tasks.aspects import ASPECTS, aspect_of
 from pipeline.tasks.calibration import Anchor, Fit
 from pipeline.tasks.claims import Claim
 
@@ -232,6 +232,50 @@ def test_the_review_that_says_most_of_a_claim_comes_first_and_is_quoted():
 def test_a_claim_ends_where_the_reviews_stop_saying_it(end):
     reviews = {0: Review("0", "The soup is tasty and the staff are kind", "en")}
     assert claims.verify([f"Tasty soup and kind staff{end}"], reviews) == [Claim("Tasty soup and kind staff", (0,))]
+
+
+@pytest.mark.parametrize(
+    ("claim", "sentence", "language"),
+    [("great food", "The food wasn't great either.", "en"), ("good service", "Service not good.", "en"), ("친절해요", "안 친절해요", "ko")],
+)
+def test_a_sentence_that_denies_a_claim_does_not_support_it(claim, sentence, language):
+    reviews = {0: Review("0", sentence, language), 1: Review("1", f"{claim}!", language)}
+    assert claims.verify([claim], reviews) == [Claim(claim, (1,))]
+
+
+def test_a_claim_that_is_no_praise_is_dropped_and_counted(tokens):
+    class Blaming(DeterministicEngine):
+        def _answer(self, request):
+            return word_answer(tokens, request, -2000.0) if request.stage == "tone" else super()._answer(request)
+
+    made = restaurant(tokens, "Dish one was fine.", "Dish two was fine.")
+    praised, blamed = (run(strengths_task(tokens), made, engine()).results["strengths"] for engine in (DeterministicEngine, Blaming))
+    assert [one.claim for one in praised.found][:1] == ["Dish was fine"]
+    assert [one.claim for one in blamed.found] == []
+    assert blamed.dropped == praised.dropped + 1
+
+
+def test_where_few_claims_hold_sentences_of_the_reviews_stand_in_for_them(tokens):
+    engine = DeterministicEngine(text=lambda request: '["invented praise only"]')
+    found = run(strengths_task(tokens), restaurant(tokens, "Warm bread. Kind staff!", "Warm bread and soup"), engine).results["strengths"]
+    assert {one.claim for one in found.found} == {"Warm bread", "Kind staff"}
+    assert all(one.claim in one.quote for one in found.found)
+    assert found.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "surest", "aspect"),
+    [
+        ("A cool place to hang out", ("taste", "service"), "atmosphere"),
+        ("Great value for money", ("taste",), "price"),
+        ("Good food and service", ("price", "service", "taste"), "service"),
+        ("Loved it", ("taste", "service"), "taste"),
+        ("Loved it", (), "other"),
+        ("직원분들이 친절해요", ("taste",), "service"),
+    ],
+)
+def test_a_claim_belongs_to_the_aspect_that_it_names_else_to_the_surest_one(claim, surest, aspect):
+    assert aspect_of(claim, surest) == aspect
 
 
 @pytest.mark.parametrize("text", ["no json", '{"claim": "x"}', "[1, 2]", '["cut off'])

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from pipeline.errors import TaskFailed
 from pipeline.records import Review
-from pipeline.tasks.overlap import SUPPORTED, content_words, repetitive, same, sentences
+from pipeline.tasks.overlap import SUPPORTED, content_words, repetitive, representative, same, sentences
 
 LEAST_WORDS = 2
 """Content words of a claim: one alone (`The service`) says nothing that is worth a quote."""
+MOST_SAID = 80
+"""Letters of a review's sentence that stands as a claim."""
+_NEGATION = re.compile(r"\b(?:not?|never|nothing|hardly|without|lacks?|cannot)\b|n['’]t\b|\b(?:안|못)\b|않|없|아니")
 _LAST_WORD = re.compile(r"[^\W_]+(?=[\W_]*$)")
 
 
@@ -36,9 +39,26 @@ def parse(text: str) -> list[str]:
 
 
 def verify(texts: Sequence[str], reviews: Mapping[int, Review]) -> list[Claim]:
-    """The claims that one of these reviews supports at least, without what no review says at their end; reviews by place."""
-    spoken = [(place, content_words(sentence)) for place, review in reviews.items() for sentence in sentences(review.text)]
-    return [claim for text in texts if not repetitive(text) and (claim := _verified(text, spoken))]
+    """The claims that one of these reviews supports at least, without what no review says at their end; reviews by place. What is denied
+    (`was not great`) supports only what denies, too."""
+    spoken = [
+        (place, _negates(sentence), content_words(sentence)) for place, review in reviews.items() for sentence in sentences(review.text)
+    ]
+    sound = [(text, _negates(text)) for text in texts if not repetitive(text)]
+    found = (_verified(text, [(place, words) for place, also, words in spoken if also == negates]) for text, negates in sound)
+    return [claim for claim in found if claim]
+
+
+def said(known: Sequence[str], reviews: Mapping[int, Review], most: int) -> list[str]:
+    """Sentences that say best what the reviews say, none that says the same as the `known` claims."""
+    spoken = [sentence.rstrip(" .!?。…") for review in reviews.values() for sentence in sentences(review.text)]
+    new = [one for one in spoken if len(one) <= MOST_SAID and len(content_words(one)) >= LEAST_WORDS]
+    new = [one for one in new if not any(same(one, claim) for claim in known)]
+    return [new[i] for i in representative(new, most)]
+
+
+def _negates(text: str) -> bool:
+    return bool(_NEGATION.search(text.casefold()))
 
 
 def _verified(text: str, spoken: Sequence[tuple[int, frozenset[str]]]) -> Claim | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
-from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName
+from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
 from pipeline.tasks.prompts import does_not_read, explain
@@ -104,12 +104,19 @@ class SentimentTask:
         reviews = restaurant.restaurant.reviews
         return [self._label(review, answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
 
+    def ask_about(self, task: TaskName, stage: str, restaurant_id: str, language: str, text: TokenIds, chunk: int) -> Request:
+        """The same question about another text in a language that the model reads."""
+        return self._askers[language].ask(task, stage, restaurant_id, text, chunk)
+
+    def label(self, answer: Answer, language: str) -> tuple[str | None, float | None]:
+        """Label and score, None where there is no answer."""
+        if not answer.usable:
+            return None, None
+        score = self._fits[language].score(log_odds(self._askers[language], answer))
+        return "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative", score
+
     def _label(self, review: Review, answer: Answer | None) -> Sentiment:
-        if answer is None or not answer.usable:
-            return Sentiment(review.review_id, None, None)
-        score = self._fits[review.language].score(log_odds(self._askers[review.language], answer))
-        label = "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative"
-        return Sentiment(review.review_id, label, score)
+        return Sentiment(review.review_id, *(self.label(answer, review.language) if answer else (None, None)))
 
 
 def log_odds(asker: Asker, answer: Answer) -> float:

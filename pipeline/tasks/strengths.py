@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Request, Sampling, Strength, Strengths, TaskName
 from pipeline.restaurants import Tokenised
-from pipeline.tasks.aspects import Praises
-from pipeline.tasks.claims import merge, parse, verify
-from pipeline.tasks.overlap import quote
+from pipeline.tasks.aspects import Praises, aspect_of
+from pipeline.tasks.claims import Claim, merge, parse, said, verify
+from pipeline.tasks.overlap import quote, same
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, explain, main_language, make_request
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tokens import Tokens, concatenate
@@ -29,8 +29,9 @@ _LETTER = "A-Za-zÀ-ÖØ-öø-ÿ가-힣"
 _WORD = rf"[{_LETTER}][{_LETTER}'’,.&-]{{0,19}}"
 FORM = {"type": "array", "minItems": 1, "maxItems": 4, "items": {"type": "string", "pattern": rf"^{_WORD}( {_WORD}){{1,9}}$"}}
 SAMPLING = Sampling(max_tokens=160, schema=json.dumps(FORM))
-MOST = 10
-"""Strengths of a restaurant, those with most support: thousands of reviews make more claims than anybody reads."""
+LEAST, MOST = 3, 10
+"""Strengths of a restaurant, those with most support: thousands of reviews make more claims than anybody reads. Where fewer claims hold,
+sentences of the reviews themselves come after them."""
 MOST_QUOTED = 200
 """Letters of a quote."""
 
@@ -64,28 +65,52 @@ class StrengthsTask:
         if not usable:
             raise TaskFailed(f"find: {explain(answers[finds[0].key])}")
         labels = [one.label for one in self._sentiment.labels(restaurant, asked, answers)]
-        positive = [i for i, label in enumerate(labels) if label == "positive"]
+        positive = {i: reviews[i] for i, label in enumerate(labels) if label == "positive"}
         claims = [claim for answer in usable for claim in parse(answer.text)]
-        verified = verify(claims, {i: reviews[i] for i in positive})
-        merged = merge(verified)[:MOST]
-        texts = self._tokens.encode([claim.text for claim in merged])
-        aspects = [self._praises.ask("aspect", name, language, one.ids, len(finds)) for one in texts]
-        praises = {i: self._praises.ask("praise", name, reviews[i].language, restaurant.ids[i], chunks[i]) for i in positive}
-        spoken = {reviews[i].language for i in positive} | {language}
-        priors = {one: self._praises.prior(name, one) for one in sorted(spoken)}
-        answers = yield [*priors.values(), *praises.values(), *aspects]
-
-        def praised(request: Request, language: str) -> tuple[str, ...]:
-            return self._praises.read(answers[request.key], answers[priors[language].key], language)
-
-        by_review = {i: praised(request, reviews[i].language) for i, request in praises.items()}
-        found = []
-        for claim, request in zip(merged, aspects, strict=True):
-            aspect = next(iter(praised(request, language)), "other")
-            best = quote(claim.text, reviews[claim.places[0]].text, MOST_QUOTED)
-            found.append(Strength(aspect, claim.text, best, tuple(reviews[i].review_id for i in claim.places)))
+        verified = verify(claims, positive)
+        judged = {claim: self._questions(name, language, claim, len(finds)) for claim in merge(verified)[:MOST]}
+        praises = {i: self._praises.ask("praise", name, review.language, restaurant.ids[i], chunks[i]) for i, review in positive.items()}
+        priors = {one: self._praises.prior(name, one) for one in sorted({language, *(review.language for review in positive.values())})}
+        answers = yield [*priors.values(), *praises.values(), *(request for asked in judged.values() for request in asked)]
+        prior = answers[priors[language].key]
+        found = self._praised(judged, answers, prior, language)
+        dropped = len(claims) - sum(any(same(one.text, claim.text) for claim, _ in found) for one in verified)
+        by_review = {
+            i: self._praises.read(answers[request.key], answers[priors[reviews[i].language].key], reviews[i].language)
+            for i, request in praises.items()
+        }
+        if len(found) < LEAST and positive:
+            sayings = verify(said([claim.text for claim, _ in found], positive, LEAST), positive)
+            judged = {claim: self._questions(name, language, claim, len(finds)) for claim in sayings}
+            answers = yield [request for asked in judged.values() for request in asked]
+            found += self._praised(judged, answers, prior, language)[: LEAST - len(found)]
         table = {reviews[i].review_id: by_review.get(i, ()) for i, label in enumerate(labels) if label is not None}
-        return Strengths(tuple(found), len(claims) - len(verified), table)
+        strengths = [
+            Strength(
+                aspect,
+                claim.text,
+                quote(claim.text, reviews[claim.places[0]].text, MOST_QUOTED),
+                tuple(reviews[i].review_id for i in claim.places),
+            )
+            for claim, aspect in found
+        ]
+        return Strengths(tuple(strengths), dropped, table)
+
+    def _questions(self, name: str, language: str, claim: Claim, chunk: int) -> tuple[Request, Request]:
+        """Whether a claim is praise (read like a review, it is a satisfied guest's), and of what."""
+        (encoded,) = self._tokens.encode([claim.text])
+        tone = self._sentiment.ask_about("strengths", "tone", name, language, encoded.ids, chunk)
+        return tone, self._praises.ask("aspect", name, language, encoded.ids, chunk)
+
+    def _praised(
+        self, judged: Mapping[Claim, tuple[Request, Request]], answers: Mapping[str, Answer], prior: Answer, language: str
+    ) -> list[tuple[Claim, str]]:
+        """The claims that are praise, each with its aspect."""
+        return [
+            (claim, aspect_of(claim.text, self._praises.read(answers[aspect.key], prior, language)))
+            for claim, (tone, aspect) in judged.items()
+            if self._sentiment.label(answers[tone.key], language)[0] == "positive"
+        ]
 
     def _find(self, restaurant: Tokenised, number: int, chunk: Sequence[int], language: str) -> Request:
         shared = self._chunks.shared(restaurant, chunk, language)
