@@ -156,7 +156,8 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class Strengths:
-    """Of one restaurant; `dropped` counts claims that no review supports. `praises`: the aspects that each labelled review praises."""
+    """Of one restaurant; `dropped` counts claims that no review supports or that are no praise. `praises`: the aspects that each labelled
+    review praises."""
 
     found: tuple[Strength, ...]
     dropped: int = 0
