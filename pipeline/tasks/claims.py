@@ -16,6 +16,8 @@ LEAST_WORDS = 2
 MOST_SAID = 80
 """Letters of a review's sentence that stands as a claim."""
 _NEGATION = re.compile(r"\b(?:not?|never|nothing|hardly|without|lacks?|cannot)\b|n['’]t\b|\b(?:안|못)\b|않|없|아니")
+RULES = f"{SUPPORTED} {LEAST_WORDS} {MOST_SAID} {_NEGATION.pattern} by sentence, trimmed"
+"""Of what is kept, for the fingerprint of the wording."""
 _LAST_WORD = re.compile(r"[^\W_]+(?=[\W_]*$)")
 
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Request, Sampling, Strength, Strengths, TaskName
 from pipeline.restaurants import Tokenised
-from pipeline.tasks.aspects import Praises, aspect_of
-from pipeline.tasks.claims import Claim, merge, parse, said, verify
+from pipeline.tasks.aspects import MENTIONS, Praises, aspect_of
+from pipeline.tasks.claims import RULES, Claim, merge, parse, said, verify
 from pipeline.tasks.overlap import quote, same
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, explain, main_language, make_request
 from pipeline.tasks.sentiment import SentimentTask
@@ -40,7 +40,7 @@ class StrengthsTask:
     """Finds what guests praise in each chunk."""
 
     name: TaskName = "strengths"
-    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {Praises.wording}"
+    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {Praises.wording} {MENTIONS} {RULES} {LEAST} {MOST}"
 
     def __init__(self, tokens: Tokens, readable: Collection[str], sentiment: SentimentTask) -> None:
         """`readable`: languages that the model was found to read. `sentiment`: tells which reviews are positive."""
