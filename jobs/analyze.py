@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import click
 
+from jobs.cost_lines import level_lines
 from jobs.machine import machine_options, make_machine
-from jobs.options import parse_columns, parse_moment, parse_tasks
+from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
 from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
 from pipeline.analysis import analyze as run_analysis
@@ -23,6 +24,7 @@ from pipeline.limits import Limits
 from pipeline.order import choose
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
+from pipeline.service_levels import ServiceLevel
 
 
 @click.command()
@@ -55,6 +57,13 @@ from pipeline.sampling import MAX_REVIEWS
     metavar="N",
     help="Reviews of one restaurant that its summary and strengths are made from; of a larger one a sample. 0 for all.",
 )
+@click.option(
+    "--slo",
+    multiple=True,
+    callback=parse_levels,
+    metavar="LEVEL",
+    help="Say how many came in time: ttft=2s (first token of a request), ttft.sentiment=2s, restaurant=10m. Repeatable.",
+)
 @run_options("restaurants", output="results")
 @machine_options
 def analyze(
@@ -83,6 +92,7 @@ def analyze(
     priority_by_prefill_cost: bool,
     chunk_tokens: int,
     max_reviews: int,
+    slo: Sequence[ServiceLevel],
     max_failed: tuple[float, bool],
     skip_exit_code: int,
     **machine: Any,
@@ -116,6 +126,7 @@ def analyze(
         recalibrate=recalibrate,
         calibrate_on=calibrate_on,
         limits=Limits(stop_at, max_prompt_tokens),
+        service_levels=slo,
     )
     rule = choose(order, use_priority_queue, priority_by_prefill_cost)
     try:
@@ -142,6 +153,8 @@ def closing_table(done: Committed) -> str:
             **_queries(counts),
             **_agreement(done.manifest["rating_agreement"]),
             **costs(done),
+            **level_lines(done.manifest["service_levels"]),
+            **results_line(done),
         }
     )
 

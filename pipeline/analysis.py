@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from pipeline import previous, results
+from pipeline.accounts import Accounts
 from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
@@ -27,6 +28,7 @@ from pipeline.order import Order
 from pipeline.queries import read_queries
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
+from pipeline.service_levels import attained
 from pipeline.store import Store
 from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit
@@ -68,13 +70,17 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             if queries:
                 others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
+            accounts = Accounts(runtime, store.folder, progress.stage)
             answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
+            requests = pl.concat([answered.tables.requests, *([beside.tables.requests] if beside else [])])
+            costs = accounts.settle(requests, answered.idle_s)
+            levels = attained(job.service_levels, requests, answered.tables.restaurants)
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
-        tables = replace(answered.tables, rejects=dump.rejects)
+        tables = replace(answered.tables, rejects=dump.rejects, requests=requests)
         if before:
             tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
@@ -90,10 +96,8 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             agreed = agreement(dump.reviews, tables.reviews)
             if agreed and agreed.warning:
                 progress.stage(f"warning: {agreed.warning}")
-            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
+            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None, "costs": costs, "service_levels": levels}
             described = described_run(job, order, runtime, fits, before) | checked
-            if beside:
-                tables = replace(tables, requests=pl.concat([tables.requests, beside.tables.requests]))
             manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
             results.write(job.output, run_id, tables, *(beside.published(manifest) if beside else (manifest,)))
             with stop.held():

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.quiet import quiet
 from pipeline.records import Answer, Request, Sampling
+from pipeline.steps import StepLog, StepRecorder
 
 Device = Literal["cpu", "gpu"]
 Feed = Literal["continuous", "generate"]
@@ -57,6 +58,7 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
         "enable_prefix_caching": True,
         "scheduling_policy": "priority",
         "disable_log_stats": False,  # without it answers carry no timings
+        "enable_logging_iteration_details": True,  # tokens computed in each step; logged only with --verbose
         "seed": 0,
         # Compiles a bounded form in milliseconds where xgrammar takes 2 to 15 s, and wastes no tokens on white space.
         "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
@@ -81,8 +83,9 @@ def window(options: Mapping[str, Any], feed: Feed) -> int:
 
 
 SPEED_ONLY = frozenset(
-    """enable_prefix_caching scheduling_policy disable_log_stats block_size enforce_eager kv_cache_memory_bytes gpu_memory_utilization
-    max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size compilation_config seed""".split()  # noqa: SIM905
+    """enable_prefix_caching scheduling_policy disable_log_stats enable_logging_iteration_details block_size enforce_eager
+    kv_cache_memory_bytes gpu_memory_utilization max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size
+    compilation_config seed""".split()  # noqa: SIM905
 )
 """Settings that decide how soon an answer comes, not what it says (answers are greedy; rounding by batch shape aside)."""
 
@@ -120,12 +123,18 @@ class VllmEngine:
         self._list: list[tuple[Request, int]] = []
         self.max_model_len: int = self._llm.model_config.max_model_len
         self.window = window(options, feed)
+        self.steps = StepLog()
+        self._recorder = StepRecorder(self.steps)
+        if (loggers := self._llm.llm_engine.logger_manager) is not None:  # none where somebody has turned disable_log_stats on
+            loggers.stat_loggers.append(self._recorder)
 
     @property
     def unfinished(self) -> int:
         return len(self._inside) + len(self._list)
 
     def submit(self, request: Request, rank: int) -> Answer | None:
+        if not self.unfinished:
+            self._recorder.begin()
         if self._feed == "generate":
             self._list.append((request, rank))
             return None
@@ -201,6 +210,7 @@ class VllmEngine:
             prefill_s=times.first_token_ts - times.scheduled_ts if times else None,
             decode_s=times.last_token_ts - times.first_token_ts if times else None,
             finish_reason="stop" if logprobs and completion.finish_reason == "length" else completion.finish_reason,
+            first_token_s=times.first_token_latency if times else None,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pipeline import previous, results
+from pipeline.accounts import Accounts
 from pipeline.analysis import Committed, described_run, measured, opened_store
 from pipeline.answering import all_outcomes, watched
 from pipeline.asked_queries import TASK, fingerprints, priced, settings, single, tokenised
@@ -39,9 +40,11 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            tables = answer_queries(queries.without(unchanged), job, order, readable, marks, runtime, store, progress, stop)
+            accounts = Accounts(runtime, store.folder, progress.stage)
+            tables, idle_s = answer_queries(queries.without(unchanged), job, order, readable, marks, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
+            costs = accounts.settle(tables.requests, idle_s)
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
         tables = replace(tables, rejects=queries.rejects)
@@ -56,7 +59,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
-            described = described_run(job, order, runtime, fits, before) | {"store": answers}
+            described = described_run(job, order, runtime, fits, before) | {"store": answers, "costs": costs}
             manifest = describe_expansions(run_id, queries.files, tables, set(marks), described, seconds)
             results.write(job.output, run_id, tables, manifest)
             with stop.held():
@@ -74,10 +77,11 @@ def answer_queries(
     store: Store,
     progress: Progress,
     stop: Stop,
-) -> Expanded:
-    """A row for each query. Where there is none, no tokenizer is loaded; where nothing has to be asked, no engine. Raises EngineDied."""
+) -> tuple[Expanded, float]:
+    """A row for each query, and the seconds in which the engine had nothing to do. Where there is no query, no tokenizer is loaded; where
+    nothing has to be asked, no engine. Raises EngineDied."""
     if queries.rows.is_empty():
-        return expanded((), queries.rejects, fingerprints)
+        return expanded((), queries.rejects, fingerprints), 0.0
     task = QueryExpansionTask(runtime.tokens, readable)
     rows = priced(queries, task)
     progress.planned(rows.height, int(rows["estimate"].sum()))
@@ -85,4 +89,4 @@ def answer_queries(
     by = ["query_id" if name == "restaurant_id" else name for name in order.admission]
     with watched(loop, runtime, store, stop):
         outcomes = all_outcomes(loop, tokenised(rows.sort(by), runtime.tokens), map(single, rows.iter_rows(named=True)), [TASK], stop)
-        return expanded(outcomes, queries.rejects, fingerprints)
+        return expanded(outcomes, queries.rejects, fingerprints), loop.idle_s

@@ -75,7 +75,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request. Seconds are the engine's own: queue until scheduled, prefill until the first token, decode after it.
+    """What came back for one request. Seconds are the engine's own: queue until scheduled, prefill until the first token, decode after it;
+    `first_token_s` from submission until the first token was here, None for an answer from the store.
 
     `finish_reason` is vLLM's (`stop`, `length`); `error` is None unless the request failed, and then there is no text.
     """
@@ -91,6 +92,7 @@ class Answer:
     decode_s: float | None = None
     finish_reason: str | None = None
     error: str | None = None
+    first_token_s: float | None = None
 
     @property
     def usable(self) -> bool:

@@ -14,6 +14,7 @@ from pipeline.engine import Engine
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
+from pipeline.steps import Recording, StepLog
 from pipeline.tokens import Tokens
 
 
@@ -65,6 +66,11 @@ class DeferredEngine:
     @property
     def unfinished(self) -> int:
         return self._loaded.unfinished if self._loaded else 0
+
+    @property
+    def steps(self) -> StepLog:
+        """Those of the engine; none before it is loaded, or where it does not write them down."""
+        return self._loaded.steps if isinstance(self._loaded, Recording) else StepLog()
 
     def submit(self, request: Request, rank: int) -> Answer | None:
         if self._loaded is None:
