@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline.measured_costs import asked_of_engine
+from pipeline.order import prefill_cost
+from pipeline.simulation.workload import Bundles
+from pipeline.tables import Results
+
 RESTAURANTS: dict[str, pl.DataType] = {
     "restaurant_id": pl.String(),
     "arrival": pl.Int64(),  # place in the dump
@@ -48,3 +53,27 @@ def table(columns: Mapping[str, Sequence[object]], schema: Mapping[str, pl.DataT
 
 def _values(column: Sequence[object]) -> Any:
     return np.array(column) if isinstance(column, array) else column
+
+
+def measured_timeline(tables: Results, asked: Bundles, steps: int | None) -> Timeline:
+    """Of a run that asked everything anew. `asked`: what it asked, for the restaurants' costs and places."""
+    requests = asked_of_engine(tables.requests)
+    costs = [
+        prefill_cost(ask.request for stage in one.stages if not stage.after and not stage.compares for ask in stage.asks)
+        for one in asked.bundles
+    ]
+    known = pl.DataFrame(
+        {
+            "restaurant_id": [one.restaurant.restaurant_id for one in asked.bundles],
+            "arrival": [one.restaurant.arrival for one in asked.bundles],
+            "cost": costs,
+        },
+        schema_overrides={"restaurant_id": pl.String(), "arrival": pl.Int64(), "cost": pl.Int64()},
+    )
+    first = requests.group_by("restaurant_id").agg(started=pl.col("position").min())
+    ranked = first.with_columns(started=pl.col("started").rank("ordinal").cast(pl.Int64) - 1)
+    times = tables.restaurants.select("restaurant_id", "finished_s", "compared_s")
+    restaurants = known.join(times, on="restaurant_id", how="left").join(ranked, on="restaurant_id", how="left").sort("arrival")
+    rows = requests.join(known, on="restaurant_id", how="left")
+    last = requests["finished_s"].max()
+    return Timeline(restaurants.select(RESTAURANTS), rows.select(REQUESTS), float(last) if isinstance(last, float) else 0.0, steps)

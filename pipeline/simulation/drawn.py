@@ -76,7 +76,8 @@ class Drawn:
         reviews: list[Shared] = [(*examples, (-1 - i, length + QUESTION)) for i, length in enumerate(lengths)]
         over: list[Shared] = [((_WORDING, BEFORE), (-1 - size - number, tokens)) for number, (tokens, _) in enumerate(chunks)]
         chunk_of = [number for number, (_, members) in enumerate(chunks) for _ in range(members)]
-        label = [ask("sentiment", "label", EXAMPLES + length + QUESTION, reviews[i]) for i, length in enumerate(lengths)]
+        chunk_of += [len(chunks)] * (size - len(chunk_of))  # those that are not in the sample
+        label = [ask("sentiment", "label", EXAMPLES + length + QUESTION, reviews[i], chunk_of[i]) for i, length in enumerate(lengths)]
         both = [
             [
                 ask("summary" if stage == "part" else "strengths", stage, BEFORE + tokens + tail, over[i], i, True, BEFORE + tokens)
