@@ -38,17 +38,20 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
     return options
 
 
+FEED_HELP = "Feed requests while others run, or one LLM.generate over all that are ready."
+
+
 def machine_options(command: F) -> F:
     """Adds --model, --device, --feed, --engine-option, --model-cache, --verbose."""
+    feed = click.option("--feed", type=click.Choice(["continuous", "generate"]), default="continuous", help=FEED_HELP)
+    return feed(engine_options(command))
+
+
+def engine_options(command: F) -> F:
+    """Those of `machine_options` but for --feed."""
     options = [
         click.option("--model", help="'embedded' (the default; English only), a Hugging Face name or a folder."),
         click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given."),
-        click.option(
-            "--feed",
-            type=click.Choice(["continuous", "generate"]),
-            default="continuous",
-            help="Feed requests while others run, or one LLM.generate over all that are ready.",
-        ),
         click.option(
             "--engine-option",
             multiple=True,

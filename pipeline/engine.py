@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.quiet import quiet
@@ -43,6 +43,22 @@ class Engine(Protocol):
 
     def abort(self) -> None:
         """Gives up all that is unfinished."""
+        ...
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """An engine that can be compared with itself; others need not."""
+
+    window: int
+
+    @property
+    def kv_blocks(self) -> int | None:
+        """Blocks that its KV cache holds, one set aside; None where it does not say."""
+        ...
+
+    def start_over(self, feed: Feed) -> None:
+        """Gives up what is unfinished and forgets all prefixes; it is fed in this way from now on."""
         ...
 
 
@@ -118,7 +134,7 @@ class VllmEngine:
         self._said = said  # a separate engine process goes on writing there
         self._sampling_params, self._structured = SamplingParams, StructuredOutputsParams
         self._params: dict[Sampling, Any] = {}
-        self._feed = feed
+        self._feed, self._options = feed, options
         self._inside: dict[str, tuple[str, str]] = {}
         self._list: list[tuple[Request, int]] = []
         self.max_model_len: int = self._llm.model_config.max_model_len
@@ -161,6 +177,19 @@ class VllmEngine:
         with contextlib.suppress(Exception):  # the run is over; an engine that died of the same signal cannot be asked
             self._llm.llm_engine.abort_request(internal, internal=True)
         self._inside, self._list = {}, []
+
+    def start_over(self, feed: Feed) -> None:
+        self.abort()
+        while self._llm.llm_engine.has_unfinished_requests():  # blocks of what was given up are free after its last step
+            self._llm.llm_engine.step()
+        if not self._llm.reset_prefix_cache():
+            raise EngineDied("the engine does not empty its prefix cache; run the same command again")
+        self._feed, self.window = feed, window(self._options, feed)
+
+    @property
+    def kv_blocks(self) -> int | None:
+        found = self._llm.llm_engine.vllm_config.cache_config.num_gpu_blocks
+        return found - 1 if found else None
 
     def _generate(self) -> Sequence[Answer]:
         asked, self._list = self._list, []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.answering import answer_all
-from pipeline.comparing import Comparing
+from pipeline.comparing import Comparing, comparing
 from pipeline.costs import CostModel, Step, assumed
 from pipeline.engine import Feed
 from pipeline.fingerprints import fingerprints
@@ -83,18 +83,21 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What all trials have in common. `empty` makes the engine ready for a trial with this feed: loaded, nothing in its prefix cache."""
+    """What all trials have in common."""
 
     dump: Dump
     job: Job
     fits: Mapping[str, Fit]
     comparing: Comparing
     runtime: Runtime
-    empty: Callable[[Feed], None]
+
+    def over(self, dump: Dump) -> Course:
+        """The same over other reviews."""
+        return replace(self, dump=dump, comparing=comparing_of(dump, self.job))
 
     def run(self, setting: Setting, progress: Progress, stop: Stop) -> Trial:
         """One pass, with a store that begins empty and goes when it ends. Raises EngineDied and what `stop` raises."""
-        self.empty(setting.feed)
+        self.runtime.engine.start_over(setting.feed)
         witness, log = Witness(progress), self.runtime.engine.steps
         before, spent = len(log.kept), log.spent
         marks = fingerprints(self.dump, lambda _: "")
@@ -122,6 +125,12 @@ class Course:
         return self.bundles(trial.requests, trial.answers, trial.restaurants, dict(zip(trial.requests, shared, strict=True)))
 
 
+def comparing_of(dump: Dump, job: Job) -> Comparing:
+    """Who is compared with whom, where nothing was committed before."""
+    names = set(dump.reviews["restaurant_id"])
+    return comparing(dump, names, set(), None, job.two_stage and "strengths" in job.tasks, False)
+
+
 def rotated(settings: Sequence[Setting], repeat: int) -> list[Setting]:
     """Every setting `repeat` times, in rounds that each begin with another one: what the machine does beside, and what it does first, falls
     on all alike."""
@@ -145,7 +154,7 @@ def predict(setting: Setting, trials: Sequence[Trial], course: Course, shape: Sh
     if not others or not (known or steps):
         return None
     model = known or CostModel.fit(steps, assumed(str(course.runtime.machine.settings.get("device"))))
-    source = "costs known before" if known else "the other orders"
+    source = "other restaurants, asked first" if known else "the other orders"
     workload = course.workload(others[0], shape.block_size)
     simulation = Simulation(workload, setting.order, shape, model, together=setting.feed == "generate")
     return Prediction(simulation.run(), model, source)

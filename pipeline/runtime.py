@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from pipeline.engine import Engine
+from pipeline.engine import Engine, Feed, Restartable
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
@@ -72,12 +72,27 @@ class DeferredEngine:
         """Those of the engine; none before it is loaded, or where it does not write them down."""
         return self._loaded.steps if isinstance(self._loaded, Recording) else StepLog()
 
-    def submit(self, request: Request, rank: int) -> Answer | None:
+    @property
+    def loaded(self) -> Engine:
+        """The engine, loaded now if it was not."""
         if self._loaded is None:
             began = time.monotonic()
             self._loaded = self._load()
             self.loaded_s = round(time.monotonic() - began, 3)
-        return self._loaded.submit(request, rank)
+        return self._loaded
+
+    def start_over(self, feed: Feed) -> int | None:
+        """Loads the engine if need be, forgets all prefixes and feeds it in this way; the blocks that its KV cache holds. Raises TypeError
+        for an engine that cannot start over."""
+        engine = self.loaded
+        if not isinstance(engine, Restartable):
+            raise TypeError(f"{type(engine).__name__} cannot start over")
+        engine.start_over(feed)
+        self.window = engine.window
+        return engine.kv_blocks
+
+    def submit(self, request: Request, rank: int) -> Answer | None:
+        return self.loaded.submit(request, rank)
 
     def step(self) -> Sequence[Answer]:
         return self._loaded.step() if self._loaded else ()

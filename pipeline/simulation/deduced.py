@@ -109,7 +109,7 @@ def _reviews(places: Iterable[int], rows: Sequence[Row], parts: list[Part], furt
 def _chunks(rows: Sequence[Row], parts: list[Part]) -> None:
     """The requests over one chunk, paired by their lengths; what follows the chunk is at most what was never cached of any of them."""
     pairs: list[list[int]] = []
-    for places in _by_restaurant([row for row in rows]).values():
+    for places in _by_restaurant(rows).values():
         sides = [
             sorted((one for one in places if rows[one].stage == stage), key=lambda one: (rows[one].prompt_tokens, one))
             for stage in OVER_CHUNKS

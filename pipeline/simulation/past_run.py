@@ -45,8 +45,8 @@ class PastRun:
 
 
 def read_past_run(output: Path, warn: Warn) -> PastRun:
-    """The committed run of an output folder of `analyze`. The order of arrival is read from its dump once more; where that has changed or is
-    gone, restaurants arrive by id, with a warning. Raises NoInput, BadData, BadConfiguration."""
+    """The committed run of an output folder of `analyze`. The order of arrival is read from its dump once more; where that has changed or
+    is gone, restaurants arrive by id, with a warning. Raises NoInput, BadData, BadConfiguration."""
     found = committed(output)
     if found is None:
         raise NoInput(f"{output}: holds no committed run of analyze")
