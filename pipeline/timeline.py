@@ -76,4 +76,4 @@ def measured_timeline(tables: Results, asked: Bundles, steps: int | None) -> Tim
     restaurants = known.join(times, on="restaurant_id", how="left").join(ranked, on="restaurant_id", how="left").sort("arrival")
     rows = requests.join(known, on="restaurant_id", how="left")
     last = requests["finished_s"].max()
-    return Timeline(restaurants.select(RESTAURANTS), rows.select(REQUESTS), float(last) if isinstance(last, float) else 0.0, steps)
+    return Timeline(restaurants.select(*RESTAURANTS), rows.select(*REQUESTS), float(last) if isinstance(last, float) else 0.0, steps)

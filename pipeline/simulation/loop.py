@@ -223,4 +223,4 @@ class Simulation:
         ]
         columns = dict(zip(RESTAURANTS, map(list, zip(*rows, strict=True)) if rows else [[] for _ in RESTAURANTS], strict=True))
         asked = dict(zip(REQUESTS, self._columns, strict=True))
-        return Timeline(table(columns, RESTAURANTS), table(asked, REQUESTS), self._engine.now_s, self._engine.steps)
+        return Timeline(table(columns, RESTAURANTS).sort("arrival"), table(asked, REQUESTS), self._engine.now_s, self._engine.steps)

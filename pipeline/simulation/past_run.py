@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from polars.exceptions import PolarsError
 
 from pipeline.costs import CostModel, assumed
@@ -52,7 +53,7 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         raise NoInput(f"{output}: holds no committed run of analyze")
     folder, manifest = found
     try:
-        tables = Results.read(folder)
+        tables = _with_first_tokens(Results.read(folder))
         asked = asked_of_engine(tables.requests).sort("position")
         columns = ("restaurant_id", "task", "stage", "prompt_tokens", "cached_tokens", "output_tokens")
         rows = [Row(*row) for row in asked.filter(asked["status"] != "failed").select(columns).iter_rows()]
@@ -77,6 +78,13 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         measured_timeline(tables, workload, None),
         _rates(manifest),
     )
+
+
+def _with_first_tokens(tables: Results) -> Results:
+    """Runs of before that column was there."""
+    if "first_token_s" in tables.requests.columns:
+        return tables
+    return replace(tables, requests=tables.requests.with_columns(first_token_s=pl.col("queue_s") + pl.col("prefill_s")))
 
 
 def _asks(rows: list[Row]) -> list[Ask]:
