@@ -14,9 +14,10 @@ from typing import Any
 import polars as pl
 
 from pipeline.costs import CostModel
-from pipeline.order import Key, Order, prefill_cost
+from pipeline.order import Key, Order
 from pipeline.simulation.blocks import Piece
 from pipeline.simulation.engine import Call, Shape, SimulatedEngine
+from pipeline.simulation.turns import Turns
 from pipeline.simulation.workload import Ask, Bundle, Shared, Workload
 from pipeline.timeline import REQUESTS, RESTAURANTS, Timeline, table
 
@@ -48,7 +49,7 @@ class Simulation:
 
     def __init__(self, workload: Workload, order: Order, shape: Shape, model: CostModel, together: bool = False) -> None:
         """`together`: everything that is ready goes to the engine at once, and nothing comes back before all of it is done."""
-        self._workload, self._order, self._shape, self._together = workload, order, shape, together
+        self._workload, self._turns, self._shape, self._together = workload, Turns(order), shape, together
         self._engine = SimulatedEngine(shape, model)
         self._ready: list[tuple[Key, int, Waiting]] = []
         self._ties = count()
@@ -63,7 +64,7 @@ class Simulation:
     def run(self) -> Timeline:
         """The whole pass."""
         window = self._shape.window
-        lookahead = float("inf") if self._order.whole or self._together else 2 * window
+        lookahead = float("inf") if self._turns.whole or self._together else 2 * window
         coming = self._in_order()
         more = True
         while more or self._ready or self._engine.unfinished:
@@ -72,7 +73,7 @@ class Simulation:
                 continue
             while self._ready and (self._together or self._engine.unfinished < window):
                 key, _, asked = heappop(self._ready)
-                self._submit(asked, int(key[0]))
+                self._submit(asked, self._turns.rank(key))
             if not self._engine.unfinished:
                 break
             for call in self._finished():
@@ -81,9 +82,7 @@ class Simulation:
         return self._timeline()
 
     def _in_order(self) -> Iterator[tuple[int, Bundle]]:
-        restaurants, columns = self._workload.restaurants, self._order.admission
-        places = sorted(range(len(restaurants)), key=lambda place: tuple(getattr(restaurants[place], name) for name in columns))
-        return ((place, self._workload.bundle(place)) for place in places)
+        return ((place, self._workload.bundle(place)) for place in self._turns.entering(self._workload.restaurants))
 
     def _finished(self) -> Sequence[Call]:
         if not self._together:
@@ -125,10 +124,10 @@ class Simulation:
                 if opened.costs[compares] is None:
                     unpriced.setdefault((opened.place, compares), (opened, []))[1].append(ask)
             for (_, compares), (opened, asks) in unpriced.items():
-                opened.costs[compares] = prefill_cost(ask.request for ask in asks)
+                opened.costs[compares] = self._turns.cost(ask.request for ask in asks)
             for ask, opened, number in new:
                 compares = opened.bundle.stages[number].compares
-                key = self._order.key(ask.request, opened.bundle.restaurant, opened.costs[compares] or 0, next(opened.numbers[compares]))
+                key = self._turns.key(ask.request, opened.bundle.restaurant, opened.costs[compares] or 0, next(opened.numbers[compares]))
                 heappush(self._ready, (key, next(self._ties), (ask, opened, number)))
 
     def _submit(self, asked: Waiting, rank: int) -> None:
