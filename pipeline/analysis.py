@@ -27,6 +27,7 @@ from pipeline.order import Order
 from pipeline.queries import read_queries
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
+from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit
@@ -68,13 +69,15 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             if queries:
                 others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
-            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop, beside)
+            schedule = scheduled(job, order, runtime)
+            answered = answer_all(changed, job, schedule, fits, marks, compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
         tables = replace(answered.tables, rejects=dump.rejects)
+        first_request = schedule.clock.moment(schedule.clock.now_s - answered.lasted_s)
         if before:
             tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
@@ -99,6 +102,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)
+
+
+def scheduled(job: Job, order: Order, runtime: Runtime) -> Schedule:
+    """The order with what the job says of single restaurants, and what is predicted of this machine."""
+    return Schedule(order, job.priorities, runtime.predictor)
 
 
 def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pipeline import previous, results
-from pipeline.analysis import Committed, described_run, measured, opened_store
+from pipeline.analysis import Committed, described_run, measured, opened_store, scheduled
 from pipeline.answering import all_outcomes, watched
-from pipeline.asked_queries import TASK, fingerprints, priced, settings, single, tokenised
+from pipeline.asked_queries import TASK, fingerprints, in_turn, priced, settings, single, tokenised
 from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
@@ -18,6 +18,7 @@ from pipeline.order import Order
 from pipeline.queries import Queries, read_queries
 from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
+from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tasks.query_expansion import QueryExpansionTask
 
@@ -39,7 +40,8 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            tables = answer_queries(queries.without(unchanged), job, order, readable, marks, runtime, store, progress, stop)
+            schedule = scheduled(job, order, runtime)
+            tables = answer_queries(queries.without(unchanged), job, schedule, readable, marks, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
@@ -67,7 +69,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
 def answer_queries(
     queries: Queries,
     job: Job,
-    order: Order,
+    schedule: Schedule,
     readable: Collection[str],
     fingerprints: Mapping[str, str],
     runtime: Runtime,
@@ -81,8 +83,8 @@ def answer_queries(
     task = QueryExpansionTask(runtime.tokens, readable)
     rows = priced(queries, task)
     progress.planned(rows.height, int(rows["estimate"].sum()))
-    loop = Loop([task], order, runtime.engine, progress, store, job.limits)
-    by = ["query_id" if name == "restaurant_id" else name for name in order.admission]
+    loop = Loop([task], schedule, runtime.engine, progress, store, job.limits)
     with watched(loop, runtime, store, stop):
-        outcomes = all_outcomes(loop, tokenised(rows.sort(by), runtime.tokens), map(single, rows.iter_rows(named=True)), [TASK], stop)
+        opened = tokenised(in_turn(rows, schedule), runtime.tokens)
+        outcomes = all_outcomes(loop, opened, map(single, rows.iter_rows(named=True)), [TASK], stop)
         return expanded(outcomes, queries.rejects, fingerprints)
