@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import click
 
 from jobs.machine import machine_options, make_machine
 from jobs.options import parse_columns, parse_moment, parse_tasks
+from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
 from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
@@ -23,6 +24,9 @@ from pipeline.limits import Limits
 from pipeline.order import choose
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
+
+MOST_NAMED = 10
+"""Restaurants that missed their deadline, in the closing table; the manifest has all."""
 
 
 @click.command()
@@ -55,6 +59,7 @@ from pipeline.sampling import MAX_REVIEWS
     metavar="N",
     help="Reviews of one restaurant that its summary and strengths are made from; of a larger one a sample. 0 for all.",
 )
+@priority_options
 @run_options("restaurants", output="results")
 @machine_options
 def analyze(
@@ -85,6 +90,10 @@ def analyze(
     max_reviews: int,
     max_failed: tuple[float, bool],
     skip_exit_code: int,
+    deadline: Mapping[str, datetime],
+    urgent: Sequence[str],
+    max_overtake: int | None,
+    max_wait: timedelta | None,
     **machine: Any,
 ) -> None:
     """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
@@ -116,6 +125,7 @@ def analyze(
         recalibrate=recalibrate,
         calibrate_on=calibrate_on,
         limits=Limits(stop_at, max_prompt_tokens),
+        priorities=make_priorities(deadline, urgent, max_overtake, max_wait),
     )
     rule = choose(order, use_priority_queue, priority_by_prefill_cost)
     try:
@@ -141,6 +151,7 @@ def closing_table(done: Committed) -> str:
             "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
             **_queries(counts),
             **_agreement(done.manifest["rating_agreement"]),
+            **_deadlines(done.manifest["deadlines"]),
             **costs(done),
         }
     )
@@ -151,6 +162,13 @@ def _queries(counts: Mapping[str, Any]) -> dict[str, str]:
         return {}
     ended = ", ".join(f"{number:,} {status}" for status, number in sorted(counts["queries"].items())) or "none"
     return {"queries": f"{ended}; {counts['expansions']:,} expansions, {counts['query_rejects']:,} rejected"}
+
+
+def _deadlines(found: Mapping[str, Any] | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    named = ", ".join(found["missed_by"][:MOST_NAMED]) + (", ..." if found["missed"] > MOST_NAMED else "")
+    return {"deadlines": f"{found['met']:,} met, {found['missed']:,} missed" + (f" ({named})" if named else "")}
 
 
 def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:

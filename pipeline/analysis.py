@@ -20,6 +20,7 @@ from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
 from pipeline.comparing import comparing
+from pipeline.deadlines import deadline_counts, with_deadlines
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
@@ -69,7 +70,9 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             if queries:
                 others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
-            schedule = scheduled(job, order, runtime)
+            schedule = Schedule(order, job.priorities, runtime.predictor)
+            if unknown := job.priorities.unknown(marks):
+                progress.stage(f"warning: urgent or with a deadline, but not among the selected restaurants: {', '.join(unknown)}")
             answered = answer_all(changed, job, schedule, fits, marks, compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
@@ -77,7 +80,6 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         seconds["generate"] -= runtime.engine.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
         tables = replace(answered.tables, rejects=dump.rejects)
-        first_request = schedule.clock.moment(schedule.clock.now_s - answered.lasted_s)
         if before:
             tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
@@ -87,6 +89,8 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
                 progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
         stop()
+        deadlines = {name: moment for name, moment in job.priorities.deadlines.items() if name in marks}
+        tables = replace(tables, restaurants=with_deadlines(tables.restaurants, deadlines, answered.first_request))
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
@@ -94,7 +98,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             if agreed and agreed.warning:
                 progress.stage(f"warning: {agreed.warning}")
             checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
-            described = described_run(job, order, runtime, fits, before) | checked
+            described = described_run(job, order, runtime, fits, before) | prioritised(job, schedule, tables.restaurants) | checked
             if beside:
                 tables = replace(tables, requests=pl.concat([tables.requests, beside.tables.requests]))
             manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
@@ -104,9 +108,13 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         return Committed(path, json.loads(path.read_text()), seconds)
 
 
-def scheduled(job: Job, order: Order, runtime: Runtime) -> Schedule:
-    """The order with what the job says of single restaurants, and what is predicted of this machine."""
-    return Schedule(order, job.priorities, runtime.predictor)
+def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame) -> dict[str, Any]:
+    """What the manifest says of those who went first or waited. `max_overtake` in tokens, also where a time was given."""
+    return {
+        "urgent": sorted(job.priorities.urgent),
+        "max_overtake": schedule.max_overtake,
+        "deadlines": deadline_counts(restaurants),
+    }
 
 
 def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:

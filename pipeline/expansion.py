@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pipeline import previous, results
-from pipeline.analysis import Committed, described_run, measured, opened_store, scheduled
+from pipeline.analysis import Committed, described_run, measured, opened_store
 from pipeline.answering import all_outcomes, watched
 from pipeline.asked_queries import TASK, fingerprints, in_turn, priced, settings, single, tokenised
 from pipeline.calibrations import fits_for
@@ -40,7 +40,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            schedule = scheduled(job, order, runtime)
+            schedule = Schedule(order, job.priorities, runtime.predictor)
             tables = answer_queries(queries.without(unchanged), job, schedule, readable, marks, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
@@ -83,6 +83,8 @@ def answer_queries(
     task = QueryExpansionTask(runtime.tokens, readable)
     rows = priced(queries, task)
     progress.planned(rows.height, int(rows["estimate"].sum()))
+    if schedule.assumption:
+        progress.stage(schedule.assumption)
     loop = Loop([task], schedule, runtime.engine, progress, store, job.limits)
     with watched(loop, runtime, store, stop):
         opened = tokenised(in_turn(rows, schedule), runtime.tokens)

@@ -60,9 +60,14 @@ class Schedule:
             yield replace(waiting[place], turn=turn)
 
     @property
-    def predicts(self) -> bool:
-        """Whether anything depends on predicted seconds."""
-        return self.order.name == "cost" or bool(self._due) or self._priorities.max_wait is not None
+    def assumption(self) -> str | None:
+        """What is said where something depends on predicted seconds and nothing was measured before, else None."""
+        predicts = self.order.name == "cost" or bool(self._due) or self._priorities.max_wait is not None
+        model = self.predictor.model
+        if not predicts or model.steps:
+            return None
+        rates = f"{1 / model.prefill_s:,.0f} prompt tokens and {1 / model.decode_s:,.0f} output tokens a second"
+        return f"no costs were measured before; predictions begin with {rates}"
 
     def cost(self, requests: Sequence[Request]) -> Cost:
         """Of the first requests of a restaurant that really have to be asked."""
