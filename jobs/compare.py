@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from jobs.machine import FEED_HELP, LocalMachine, engine_options, make_machine
 from jobs.options import parse_columns, parse_levels, parse_output, parse_tasks
+from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.costs import assumed
@@ -22,6 +24,7 @@ from pipeline.order import ORDERS, Order
 from pipeline.order_table import page
 from pipeline.order_trials import Setting
 from pipeline.orders_compared import Compared, measure, replay, simulate, write
+from pipeline.priorities import Priorities
 from pipeline.results import CURRENT
 from pipeline.reviews import Selection
 from pipeline.runtime import Runtime
@@ -59,6 +62,7 @@ from pipeline.simulation.shapes import kv_blocks, shape
     help="Hold the runs against this: ttft=2s, restaurant=10m. Repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON in place of the table.")
+@priority_options
 @engine_options
 def compare(
     inputs: Sequence[str],
@@ -75,6 +79,10 @@ def compare(
     limit: int | None,
     slo: Sequence[ServiceLevel],
     as_json: bool,
+    deadline: Mapping[str, datetime],
+    urgent: Sequence[str],
+    max_overtake: int | None,
+    max_wait: timedelta | None,
     **machine: Any,
 ) -> None:
     """Compare orders: on reviews (Parquet, as for analyze) with one engine, or by simulation.
@@ -99,13 +107,14 @@ def compare(
     if (past or restaurants) and len(feeds) > 1:
         raise click.UsageError("one --feed at a time is simulated")
     local = make_machine(**machine, feed=feeds[0] if feeds else "continuous", tell=progress.stage)
+    priorities = make_priorities(deadline, urgent, max_overtake, max_wait)
     try:
         if restaurants:
-            compared = _drawn(Drawn(restaurants, seed), orders, local, slo, progress, stop)
+            compared = _drawn(Drawn(restaurants, seed), orders, local, slo, progress, stop, priorities)
         elif past:
-            compared = _past(Path(inputs[0]), orders, local, slo, progress, stop)
+            compared = _past(Path(inputs[0]), orders, local, slo, progress, stop, priorities)
         else:
-            job = Job(inputs, Path(), column, Selection(limit=limit), tasks)
+            job = Job(inputs, Path(), column, Selection(limit=limit), tasks, priorities=priorities)
             trials = [Setting(one, feed) for feed in feeds or ("continuous",) for one in orders]
             compared = measure(job, fit_on, trials, repeat, Runtime(local), slo, progress, stop)
     except JobError:
@@ -126,11 +135,12 @@ def _drawn(
     levels: Sequence[ServiceLevel],
     progress: TerminalProgress,
     stop: StopSignals,
+    priorities: Priorities,
 ) -> Compared:
     options = settings(machine.device, machine.options)
     blocks = kv_blocks(_files(machine.name, machine), options)
     rates = assumed(machine.device)
-    compared = simulate(what, orders, shape(options, machine.feed, blocks), rates, machine.feed, levels, progress, stop)
+    compared = simulate(what, orders, shape(options, machine.feed, blocks), rates, machine.feed, levels, progress, stop, priorities)
     compared.found["about"] = f"{what.count:,} drawn restaurants, {sum(what.sizes):,} reviews, simulated"
     compared.found["prediction"] = (
         f"rates assumed for {machine.device}: {1 / rates.prefill_s:,.0f} prompt tokens and {1 / rates.decode_s:,.0f} output tokens a second"
@@ -145,11 +155,12 @@ def _past(
     levels: Sequence[ServiceLevel],
     progress: TerminalProgress,
     stop: StopSignals,
+    priorities: Priorities,
 ) -> Compared:
     run = read_past_run(folder, progress.stage)
     blocks = kv_blocks(_files(run.model, machine), run.options)
     own = [ORDERS[run.order]] if run.order in ORDERS else []
-    return replay(run, list(dict.fromkeys([*own, *orders])), shape(run.options, run.feed, blocks), levels, progress, stop)
+    return replay(run, list(dict.fromkeys([*own, *orders])), shape(run.options, run.feed, blocks), levels, progress, stop, priorities)
 
 
 def _files(model: str, machine: LocalMachine) -> Path | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
     from pipeline.models import Model
 
-NUMBERS = ("max_model_len", "max_num_seqs")
+NUMBERS = ("max_model_len", "max_num_seqs", "block_size")
 F = TypeVar("F", bound=Callable[..., Any])
 Device = Literal["cpu", "gpu"]
 
@@ -113,6 +113,13 @@ class LocalMachine:
         from pipeline.engine import window
 
         return window(self._engine_settings, self.feed)
+
+    @property
+    def block_size(self) -> int | None:
+        """Tokens of a block of the prefix cache."""
+        from pipeline.engine import block_size
+
+        return block_size(self._engine_settings)
 
     def model(self) -> Model:
         from pipeline import models

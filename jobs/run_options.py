@@ -51,7 +51,11 @@ def run_options(what: str, output: str) -> Callable[[F], F]:
         click.option(
             "--max-prompt-tokens", type=click.IntRange(min=1), metavar="N", help="Feed no more prompt tokens; commit what is done."
         ),
-        click.option("--order", type=click.Choice(list(ORDERS)), help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values())),
+        click.option(
+            "--order",
+            type=click.Choice(list(ORDERS)),
+            help="What goes next. " + "; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()) + ".  [default: restaurant]",
+        ),
         click.option(
             "--use-priority-queue",
             type=bool,

@@ -98,6 +98,11 @@ def window(options: Mapping[str, Any], feed: Feed) -> int:
     return 2 * int(options["max_num_seqs"]) if feed == "continuous" else 1 << 62
 
 
+def block_size(options: Mapping[str, Any]) -> int | None:
+    """Tokens of a block of the prefix cache, 16 where vLLM chooses; None where nothing is cached."""
+    return int(options.get("block_size") or 16) if options["enable_prefix_caching"] else None
+
+
 SPEED_ONLY = frozenset(
     """enable_prefix_caching scheduling_policy disable_log_stats enable_logging_iteration_details block_size enforce_eager
     kv_cache_memory_bytes gpu_memory_utilization max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size

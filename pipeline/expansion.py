@@ -10,7 +10,7 @@ from pipeline import previous, results
 from pipeline.accounts import Accounts
 from pipeline.analysis import Committed, described_run, measured, opened_store
 from pipeline.answering import all_outcomes, watched
-from pipeline.asked_queries import TASK, fingerprints, priced, settings, single, tokenised
+from pipeline.asked_queries import TASK, fingerprints, in_turn, priced, settings, single, tokenised
 from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
@@ -19,6 +19,7 @@ from pipeline.order import Order
 from pipeline.queries import Queries, read_queries
 from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
+from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tasks.query_expansion import QueryExpansionTask
 
@@ -41,7 +42,8 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
             accounts = Accounts(runtime, store.folder, progress.stage)
-            tables, idle_s = answer_queries(queries.without(unchanged), job, order, readable, marks, runtime, store, progress, stop)
+            schedule = Schedule(order, job.priorities, runtime.predictor)
+            tables, idle_s = answer_queries(queries.without(unchanged), job, schedule, readable, marks, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
             costs = accounts.settle(tables.requests, idle_s)
@@ -70,7 +72,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
 def answer_queries(
     queries: Queries,
     job: Job,
-    order: Order,
+    schedule: Schedule,
     readable: Collection[str],
     fingerprints: Mapping[str, str],
     runtime: Runtime,
@@ -85,8 +87,10 @@ def answer_queries(
     task = QueryExpansionTask(runtime.tokens, readable)
     rows = priced(queries, task)
     progress.planned(rows.height, int(rows["estimate"].sum()))
-    loop = Loop([task], order, runtime.engine, progress, store, job.limits)
-    by = ["query_id" if name == "restaurant_id" else name for name in order.admission]
+    if schedule.assumption:
+        progress.stage(schedule.assumption)
+    loop = Loop([task], schedule, runtime.engine, progress, store, job.limits)
     with watched(loop, runtime, store, stop):
-        outcomes = all_outcomes(loop, tokenised(rows.sort(by), runtime.tokens), map(single, rows.iter_rows(named=True)), [TASK], stop)
+        opened = tokenised(in_turn(rows, schedule), runtime.tokens)
+        outcomes = all_outcomes(loop, opened, map(single, rows.iter_rows(named=True)), [TASK], stop)
         return expanded(outcomes, queries.rejects, fingerprints), loop.idle_s

@@ -17,6 +17,7 @@ from pipeline.order import Order
 from pipeline.records import Answer, Outcome, Request, Restaurant
 from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
+from pipeline.schedule import Schedule
 from pipeline.simulation.assembled import assembled
 from pipeline.simulation.engine import Shape
 from pipeline.simulation.loop import Simulation
@@ -102,7 +103,18 @@ class Course:
         before, spent = len(log.kept), log.spent
         marks = fingerprints(self.dump, lambda _: "")
         with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
-            answered = answer_all(self.dump, self.job, setting.order, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
+            answered = answer_all(
+                self.dump,
+                self.job,
+                Schedule(setting.order, self.job.priorities, self.runtime.predictor),
+                self.fits,
+                marks,
+                self.comparing,
+                self.runtime,
+                store,
+                witness,
+                stop,
+            )
         steps = log.kept[before:]
         taken = (log.spent - spent).steps
         timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
@@ -156,5 +168,5 @@ def predict(setting: Setting, trials: Sequence[Trial], course: Course, shape: Sh
     model = known or CostModel.fit(steps, assumed(str(course.runtime.machine.settings.get("device"))))
     source = "other restaurants, asked first" if known else "the other orders"
     workload = course.workload(others[0], shape.block_size)
-    simulation = Simulation(workload, setting.order, shape, model, together=setting.feed == "generate")
+    simulation = Simulation(workload, setting.order, shape, model, setting.feed == "generate", course.job.priorities)
     return Prediction(simulation.run(), model, source)

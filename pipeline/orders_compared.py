@@ -21,6 +21,7 @@ from pipeline.order import ORDERS, Order
 from pipeline.order_figures import Figures, differing, figures, middle
 from pipeline.order_plot import draw_orders
 from pipeline.order_trials import Course, Prediction, Setting, Trial, comparing_of, predict, rotated
+from pipeline.priorities import Priorities
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
 from pipeline.service_levels import ServiceLevel
@@ -122,6 +123,7 @@ def simulate(
     levels: Sequence[ServiceLevel],
     progress: Progress,
     stop: Stop,
+    priorities: Priorities | None = None,
 ) -> Compared:
     """Every order once, by simulation."""
     found: dict[str, Any] = {}
@@ -129,14 +131,20 @@ def simulate(
     for order in orders:
         stop()
         progress.stage(f"simulating {order.name}")
-        timeline = Simulation(workload, order, engine, rates, together=feed == "generate").run()
+        timeline = Simulation(workload, order, engine, rates, feed == "generate", priorities).run()
         predicted[order.name] = timeline
         found[order.name] = {"predicted": figures(timeline, levels), "rates": _rates(rates)}
     return Compared({"about": "simulated", "orders": found}, {}, predicted)
 
 
 def replay(
-    past: PastRun, orders: Sequence[Order], engine: Shape, levels: Sequence[ServiceLevel], progress: Progress, stop: Stop
+    past: PastRun,
+    orders: Sequence[Order],
+    engine: Shape,
+    levels: Sequence[ServiceLevel],
+    progress: Progress,
+    stop: Stop,
+    priorities: Priorities | None = None,
 ) -> Compared:
     """What a past run would have taken in each order. Its own order is simulated first, and the rates are brought to the seconds that it
     took; so its own total is no prediction, the others are."""
@@ -144,10 +152,10 @@ def replay(
     if own is None:
         raise BadConfiguration(f"this run went by '{past.order}', which is no order of this version; compare another run")
     progress.stage(f"simulating {own.name}, the order of that run")
-    first = Simulation(past.workload, own, engine, past.rates, together=past.feed == "generate").run()
+    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate").run()
     scale = past.timeline.seconds / first.seconds if first.seconds else 1.0
     rates = replace(past.rates, **{name: getattr(past.rates, name) * scale for name in ("step_s", "prefill_s", "decode_s")})
-    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop)
+    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, priorities)
     compared.found["orders"][own.name]["measured"] = figures(past.timeline, levels)
     about = (
         f"run {past.run_id}: {past.timeline.restaurants.height:,} restaurants, {past.timeline.requests.height:,} requests, order {own.name}"

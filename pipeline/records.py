@@ -31,7 +31,10 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Restaurant:
-    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens."""
+    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens.
+
+    `urgent`: a person said so. `turn`: lower ones go first, so that nobody waits too long (`aging.Aging`).
+    """
 
     restaurant_id: str
     reviews: tuple[Review, ...]
@@ -39,6 +42,8 @@ class Restaurant:
     rejected_count: int = 0
     arrival: int = 0
     estimate: int = 0
+    urgent: bool = False
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ class Request:
     """One prompt for the model. `key` is a digest of prompt and sampling: equal questions have equal keys.
 
     `chunk` counts the chunk or the review within its restaurant; it keeps what shares a prefix together in the order.
-    `shared` is the number of leading tokens that the requests of the same chunk have in common.
+    `shared` is the number of leading tokens that the requests of the same chunk have in common, `common` of those that all requests of its
+    kind have in common, whatever their restaurant.
     """
 
     key: str
@@ -71,6 +77,7 @@ class Request:
     sampling: Sampling
     chunk: int = 0
     shared: int = 0
+    common: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,27 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from pipeline.engine import Engine, Feed, Restartable
+from pipeline.forecast import UNMEASURED, Predictor
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
 from pipeline.steps import Recording, StepLog
 from pipeline.tokens import Tokens
 
+MOST_BATCH = 1024
+"""Sequences that a step makes a token for, at most; `LLM.generate` has no window of its own."""
+
 
 class Machine(Protocol):
-    """What a command says about model and engine. `answer_settings`: settings of the engine on which answers depend."""
+    """What a command says about model and engine. `block_size`: tokens of a block of the prefix cache, None where it is off.
+    `answer_settings`: settings of the engine on which answers depend."""
 
     @property
     def max_model_len(self) -> int: ...
     @property
     def window(self) -> int: ...
+    @property
+    def block_size(self) -> int | None: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
     @property
@@ -46,6 +53,11 @@ class Runtime:
     def identity(self) -> str:
         """Digest of what an answer depends on beside its request: model, revision, settings."""
         return digest([self.model.revision, dict(self.machine.answer_settings)])
+
+    @property
+    def predictor(self) -> Predictor:
+        """Of what this machine takes for requests."""
+        return Predictor(UNMEASURED, min(self.machine.window // 2, MOST_BATCH) or 1, self.machine.block_size)
 
     @cached_property
     def tokens(self) -> Tokens:

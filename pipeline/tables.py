@@ -99,7 +99,7 @@ COMPARISON_COLUMNS = (
     "reused",
 )
 """Columns of `restaurants.parquet` that the second stage of strengths sets, also where the rest of the row is carried over."""
-RUN_COLUMNS = ("prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
+RUN_COLUMNS = ("deadline", "deadline_met", "prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
 

@@ -72,6 +72,7 @@ class ClockedMachine:
         self._model = model
         self.settings = {"device": "cpu", "feed": "continuous", "engine_options": options}
         self.answer_settings = {}
+        self.block_size = 32
         self.max_model_len, self.window = 4096, 2 * options["max_num_seqs"]
         self.made = ClockedEngine(options, blocks)
         patch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: 1.0 + self.made.seconds))

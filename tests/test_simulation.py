@@ -1,6 +1,7 @@
 """The simulation: vLLM's rules step by step, the loop's order, and what must hold for any workload."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import naive_scheduler
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.costs import CostModel
 from pipeline.order import ORDERS
+from pipeline.order_figures import most_overtaken
+from pipeline.priorities import Priorities
 from pipeline.records import Request, Restaurant, Sampling
 from pipeline.simulation.blocks import Blocks, Piece
 from pipeline.simulation.drawn import Drawn
@@ -266,3 +269,32 @@ def test_fifo_starts_restaurants_in_order_of_arrival():
 def test_an_unbounded_cache_keeps_everything_and_a_small_one_does_not():
     known, small = run(SKEWED, "prompt", replace(REAL, blocks=None)), run(SKEWED, "prompt", replace(REAL, blocks=200))
     assert known.requests["cached_tokens"].sum() > small.requests["cached_tokens"].sum()
+
+
+class Estimated(Drawn):
+    """Its estimates are what its restaurants cost, so that overtaking is counted in the same tokens."""
+
+    @property
+    def restaurants(self):
+        costs = run(Drawn(self.count, self.seed), "fifo", REAL).restaurants.sort("arrival")["cost"]
+        return [replace(one, estimate=cost) for one, cost in zip(super().restaurants, costs, strict=True)]
+
+
+@pytest.mark.parametrize("most", [0, 20_000, 100_000])
+def test_nobody_is_overtaken_by_more_tokens_than_allowed(most):
+    found = run(Estimated(80, 5), "restaurant", REAL, priorities=Priorities(max_overtake=most)).restaurants
+    free = most_overtaken(run(Estimated(80, 5), "restaurant", REAL).restaurants)["tokens"]
+    overtaken = most_overtaken(found)
+    assert (overtaken["tokens"] if overtaken else 0) <= most < free
+
+
+def test_a_restaurant_whose_deadline_is_in_danger_goes_first_in_the_order_that_heeds_it():
+    late = run(SKEWED, "hybrid", REAL).restaurants.sort("finished_s")["restaurant_id"][-1]
+    due = datetime.now(UTC) + timedelta(seconds=30)
+    soon = run(SKEWED, "hybrid", REAL, priorities=Priorities(deadlines={late: due})).restaurants.sort("started")["restaurant_id"]
+    assert soon[0] == late
+
+
+def test_an_urgent_restaurant_starts_first():
+    found = run(SKEWED, "restaurant", REAL, priorities=Priorities(urgent=frozenset(["r0000031"]))).restaurants.sort("started")
+    assert found["restaurant_id"][0] == "r0000031"

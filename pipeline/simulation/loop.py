@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import polars as pl
 
 from pipeline.costs import CostModel
+from pipeline.forecast import Cost
 from pipeline.order import Key, Order
+from pipeline.priorities import Priorities
 from pipeline.simulation.blocks import Piece
 from pipeline.simulation.engine import Call, Shape, SimulatedEngine
 from pipeline.simulation.turns import Turns
@@ -33,7 +36,7 @@ class _Open:
         self.missing = [len(stage.asks) for stage in bundle.stages]
         self.waits = [len(stage.after) for stage in bundle.stages]
         self.first, self.left, self.peers = sum(not stage.compares for stage in bundle.stages), len(bundle.stages), 0
-        self.costs: list[int | None] = [None, None]
+        self.costs: list[Cost | None] = [None, None]
         self.numbers = (count(), count())
         self.pieces: dict[int, Piece] = {}
         self.finished_s = 0.0
@@ -47,10 +50,13 @@ Waiting = tuple[Ask, _Open, int]
 class Simulation:
     """One pass over a workload, whose restaurants go in by the order's own columns, as in a run."""
 
-    def __init__(self, workload: Workload, order: Order, shape: Shape, model: CostModel, together: bool = False) -> None:
+    def __init__(
+        self, workload: Workload, order: Order, shape: Shape, model: CostModel, together: bool = False, priorities: Priorities | None = None
+    ) -> None:
         """`together`: everything that is ready goes to the engine at once, and nothing comes back before all of it is done."""
-        self._workload, self._turns, self._shape, self._together = workload, Turns(order), shape, together
+        self._workload, self._shape, self._together = workload, shape, together
         self._engine = SimulatedEngine(shape, model)
+        self._turns = Turns(order, priorities or Priorities(), shape, model, self._engine)
         self._ready: list[tuple[Key, int, Waiting]] = []
         self._ties = count()
         self._new: list[Waiting] = []
@@ -82,7 +88,8 @@ class Simulation:
         return self._timeline()
 
     def _in_order(self) -> Iterator[tuple[int, Bundle]]:
-        return ((place, self._workload.bundle(place)) for place in self._turns.entering(self._workload.restaurants))
+        for place, restaurant in self._turns.entering(self._workload.restaurants):
+            yield place, replace(self._workload.bundle(place), restaurant=restaurant)
 
     def _finished(self) -> Sequence[Call]:
         if not self._together:
@@ -127,7 +134,9 @@ class Simulation:
                 opened.costs[compares] = self._turns.cost(ask.request for ask in asks)
             for ask, opened, number in new:
                 compares = opened.bundle.stages[number].compares
-                key = self._turns.key(ask.request, opened.bundle.restaurant, opened.costs[compares] or 0, next(opened.numbers[compares]))
+                key = self._turns.key(
+                    ask.request, opened.bundle.restaurant, opened.costs[compares] or Cost(), next(opened.numbers[compares])
+                )
                 heappush(self._ready, (key, next(self._ties), (ask, opened, number)))
 
     def _submit(self, asked: Waiting, rank: int) -> None:
@@ -153,6 +162,7 @@ class Simulation:
     def _deliver(self, call: Call) -> None:
         ask, opened, number = call.owner
         request, now = ask.request, self._engine.now_s
+        self._turns.answered(request, call)
         row = (
             opened.bundle.restaurant.arrival,
             request.task,
@@ -192,6 +202,7 @@ class Simulation:
     def _complete(self, opened: _Open) -> None:
         """Its table is there: its comparison begins when its peers' are, and theirs may."""
         self._done.add(opened.place)
+        self._turns.closed(opened.bundle.restaurant)
         missing = [peer for peer in opened.bundle.peers if peer not in self._done]
         opened.peers = len(missing)
         for peer in missing:
@@ -213,7 +224,7 @@ class Simulation:
             (
                 one.bundle.restaurant.restaurant_id,
                 one.bundle.restaurant.arrival,
-                one.costs[0] or 0,
+                one.costs[0].prefill if one.costs[0] else 0,
                 self._started.get(one.place),
                 one.finished_s,
                 one.compared_s,
