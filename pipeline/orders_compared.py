@@ -85,7 +85,9 @@ def measure(
             predicted[setting.name] = prediction.timeline
             orders[setting.name] |= _beside(prediction, orders[setting.name]["measured"], levels)
     names = dump.reviews["restaurant_id"].n_unique()
-    about = f"{names:,} restaurants, {dump.reviews.height:,} reviews, each order {repeat} times on one engine"
+    about = (
+        f"{names:,} restaurants, {dump.reviews.height:,} reviews, each order {'once' if repeat == 1 else f'{repeat} times'} on one engine"
+    )
     sources = sorted({one["fitted_on"] for one in orders.values() if "fitted_on" in one})
     said = {"prediction": f"predicted: by simulation, rates from {' and '.join(sources)}"} if sources else {}
     typical = {setting.name: _typical(_of(setting, trials)).timeline for setting in settings}
