@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
+from jobs.cost_lines import level_lines
 from jobs.machine import machine_options, make_machine
-from jobs.options import parse_columns, parse_moment, parse_tasks
+from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
+from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
 from pipeline.analysis import analyze as run_analysis
@@ -23,6 +25,10 @@ from pipeline.limits import Limits
 from pipeline.order import choose
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
+from pipeline.service_levels import ServiceLevel
+
+MOST_NAMED = 10
+"""Restaurants that missed their deadline, in the closing table; the manifest has all."""
 
 
 @click.command()
@@ -55,6 +61,14 @@ from pipeline.sampling import MAX_REVIEWS
     metavar="N",
     help="Reviews of one restaurant that its summary and strengths are made from; of a larger one a sample. 0 for all.",
 )
+@click.option(
+    "--slo",
+    multiple=True,
+    callback=parse_levels,
+    metavar="LEVEL",
+    help="Say how many came in time: ttft=2s (first token of a request), ttft.sentiment=2s, restaurant=10m. Repeatable.",
+)
+@priority_options
 @run_options("restaurants", output="results")
 @machine_options
 def analyze(
@@ -83,8 +97,13 @@ def analyze(
     priority_by_prefill_cost: bool,
     chunk_tokens: int,
     max_reviews: int,
+    slo: Sequence[ServiceLevel],
     max_failed: tuple[float, bool],
     skip_exit_code: int,
+    deadline: Mapping[str, datetime],
+    urgent: Sequence[str],
+    max_overtake: int | None,
+    max_wait: timedelta | None,
     **machine: Any,
 ) -> None:
     """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
@@ -116,6 +135,8 @@ def analyze(
         recalibrate=recalibrate,
         calibrate_on=calibrate_on,
         limits=Limits(stop_at, max_prompt_tokens),
+        service_levels=slo,
+        priorities=make_priorities(deadline, urgent, max_overtake, max_wait),
     )
     rule = choose(order, use_priority_queue, priority_by_prefill_cost)
     try:
@@ -141,7 +162,10 @@ def closing_table(done: Committed) -> str:
             "sentiment": ", ".join(f"{number:,} {name}" for name, number in counts["sentiments"].items()),
             **_queries(counts),
             **_agreement(done.manifest["rating_agreement"]),
+            **_deadlines(done.manifest["deadlines"]),
             **costs(done),
+            **level_lines(done.manifest["service_levels"]),
+            **results_line(done),
         }
     )
 
@@ -151,6 +175,13 @@ def _queries(counts: Mapping[str, Any]) -> dict[str, str]:
         return {}
     ended = ", ".join(f"{number:,} {status}" for status, number in sorted(counts["queries"].items())) or "none"
     return {"queries": f"{ended}; {counts['expansions']:,} expansions, {counts['query_rejects']:,} rejected"}
+
+
+def _deadlines(found: Mapping[str, Any] | None) -> dict[str, str]:
+    if found is None:
+        return {}
+    named = ", ".join(found["missed_by"][:MOST_NAMED]) + (", ..." if found["missed"] > MOST_NAMED else "")
+    return {"deadlines": f"{found['met']:,} met, {found['missed']:,} missed" + (f" ({named})" if named else "")}
 
 
 def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:

@@ -20,10 +20,16 @@ from jobs.options import parse_columns
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline import parts, summary_wordings
+from pipeline.costs import assumed
+from pipeline.engine import settings as engine_settings
+from pipeline.order import ORDERS
 from pipeline.records import Answer, Request, Sampling
 from pipeline.restaurants import group
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
+from pipeline.simulation.drawn import Drawn
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.shapes import shape
 from pipeline.store import Store, stored_key
 
 IDENTITY = "00" * 16
@@ -37,6 +43,7 @@ def benchmark() -> None:
     Example:
       python -m jobs benchmark store --answers 10000000 --keys 1000000
       python -m jobs benchmark summaries reviews.parquet --skip 60 --restaurants 40
+      python -m jobs benchmark simulation --restaurants 21000
     """
 
 
@@ -117,6 +124,28 @@ def summaries(
     with Store(store, runtime.identity, progress.stage) as answers:
         found = summary_wordings.measure(cases, chosen, runtime.tokens, runtime.engine, answers, seed, progress.stage, stop)
     click.echo(json.dumps({"model": runtime.model.name, "skip": skip, "reviews": reviews, "seed": seed, **found}, indent=2))
+
+
+@benchmark.command()
+@click.option("--restaurants", type=click.IntRange(min=1), default=21_000, help="To draw; each asks about 49 requests.")
+@click.option("--order", multiple=True, type=click.Choice(list(ORDERS)), default=["restaurant", "fifo"], help="To simulate. Repeatable.")
+@click.option("--seed", type=int, default=7, help="Of the draw.")
+def simulation(restaurants: int, order: Sequence[str], seed: int) -> None:
+    """Simulate drawn restaurants on the CPU's settings: requests, processor seconds and wall seconds of each order."""
+    found = {}
+    for name in dict.fromkeys(order):
+        began, on_processor = time.monotonic(), time.process_time()
+        timeline = Simulation(
+            Drawn(restaurants, seed), ORDERS[name], shape(engine_settings("cpu"), "continuous", 1455), assumed("cpu")
+        ).run()
+        found[name] = {
+            "requests": timeline.requests.height,
+            "steps": timeline.steps,
+            "seconds": round(time.monotonic() - began, 2),
+            "processor_s": round(time.process_time() - on_processor, 2),
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        }
+    click.echo(json.dumps(found, indent=2))
 
 
 def _timed(work: Any) -> float:

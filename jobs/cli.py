@@ -15,6 +15,7 @@ COMMANDS = {
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",
     "attack": "Measure what hostile reviews can do to the results.",
+    "compare": "Compare orders: measured on one engine, or what a past run would have taken in another order.",
     "evaluate": "Measure how good a model is on a dump's reviews: sentiment, summaries, strengths.",
 }
 

@@ -13,7 +13,7 @@ import click
 from jobs.machine import machine_options, make_machine
 from jobs.options import columns_of
 from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
 from pipeline.asked_queries import TASK
@@ -97,5 +97,6 @@ def closing_table(done: Committed) -> str:
             "queries": f"{statuses(done, 'queries')}; {counts['rejects']:,} rejected",
             "expansions": f"{counts['expansions']:,} kept, {counts['dropped']:,} dropped",
             **costs(done),
+            **results_line(done),
         }
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
     from pipeline.models import Model
 
-NUMBERS = ("max_model_len", "max_num_seqs")
+NUMBERS = ("max_model_len", "max_num_seqs", "block_size")
 F = TypeVar("F", bound=Callable[..., Any])
 Device = Literal["cpu", "gpu"]
 
@@ -38,17 +38,20 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
     return options
 
 
+FEED_HELP = "Feed requests while others run, or one LLM.generate over all that are ready."
+
+
 def machine_options(command: F) -> F:
     """Adds --model, --device, --feed, --engine-option, --model-cache, --verbose."""
+    feed = click.option("--feed", type=click.Choice(["continuous", "generate"]), default="continuous", help=FEED_HELP)
+    return feed(engine_options(command))
+
+
+def engine_options(command: F) -> F:
+    """Those of `machine_options` but for --feed."""
     options = [
         click.option("--model", help="'embedded' (the default; English only), a Hugging Face name or a folder."),
         click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given."),
-        click.option(
-            "--feed",
-            type=click.Choice(["continuous", "generate"]),
-            default="continuous",
-            help="Feed requests while others run, or one LLM.generate over all that are ready.",
-        ),
         click.option(
             "--engine-option",
             multiple=True,
@@ -110,6 +113,13 @@ class LocalMachine:
         from pipeline.engine import window
 
         return window(self._engine_settings, self.feed)
+
+    @property
+    def block_size(self) -> int | None:
+        """Tokens of a block of the prefix cache."""
+        from pipeline.engine import block_size
+
+        return block_size(self._engine_settings)
 
     def model(self) -> Model:
         from pipeline import models

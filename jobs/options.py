@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
@@ -11,6 +12,9 @@ import click
 
 from pipeline.columns import REVIEWS, Contract
 from pipeline.job import TASKS
+from pipeline.service_levels import ServiceLevel
+
+LEVEL_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 def columns_of(contract: Contract) -> Callable[[click.Context, click.Parameter, Sequence[str]], dict[str, str]]:
@@ -86,6 +90,25 @@ def parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> t
     if text[-1:] not in units or not text[:-1].isdigit():
         raise click.BadParameter(f"{text!r} is no duration like 90d, 12h or 30m")
     return timedelta(**{units[text[-1]]: int(text[:-1])})
+
+
+def parse_levels(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> tuple[ServiceLevel, ...]:
+    """Service levels like ttft=2s, ttft.sentiment=500ms, restaurant=10m; each name once."""
+    levels: dict[str, ServiceLevel] = {}
+    for text in texts:
+        name, _equals, limit = text.partition("=")
+        of, dot, task = name.partition(".")
+        if of not in ("ttft", "restaurant") or (dot and (of != "ttft" or task not in (*TASKS, "query_expansion"))):
+            known = f"ttft=2s, ttft.TASK=2s (TASK: {', '.join(TASKS)}, query_expansion) or restaurant=10m"
+            raise click.BadParameter(f"{text!r} is no service level; there are {known}")
+        matched = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", limit)
+        seconds = float(matched[1]) * LEVEL_UNITS[matched[2]] if matched else 0.0
+        if not 0 < seconds < float("inf"):
+            raise click.BadParameter(f"{text!r} names no time above 0 like 500ms, 2s, 10m or 1.5h")
+        if name in levels:
+            raise click.BadParameter(f"{name} is given twice")
+        levels[name] = ServiceLevel("ttft" if of == "ttft" else "restaurant", seconds, task or None)
+    return tuple(levels.values())
 
 
 def parse_size(_: click.Context, __: click.Parameter, text: str | None) -> int | None:

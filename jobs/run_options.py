@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from jobs.cost_lines import cost_lines
 from jobs.options import parse_allowance, parse_day, parse_deadline, parse_output
 from pipeline.analysis import Committed
 from pipeline.order import ORDERS
@@ -50,7 +51,11 @@ def run_options(what: str, output: str) -> Callable[[F], F]:
         click.option(
             "--max-prompt-tokens", type=click.IntRange(min=1), metavar="N", help="Feed no more prompt tokens; commit what is done."
         ),
-        click.option("--order", type=click.Choice(list(ORDERS)), help="; ".join(f"{o.name}: {o.help}" for o in ORDERS.values())),
+        click.option(
+            "--order",
+            type=click.Choice(list(ORDERS)),
+            help="What goes next. " + "; ".join(f"{o.name}: {o.help}" for o in ORDERS.values()) + ".  [default: restaurant]",
+        ),
         click.option(
             "--use-priority-queue",
             type=bool,
@@ -94,7 +99,8 @@ def store_folder(output: Path, store: Path | None, no_store: bool, force: bool) 
 
 def table(lines: dict[str, str]) -> str:
     """A line for each, aligned."""
-    return "\n".join(f"{name:<12} {value}" for name, value in lines.items())
+    width = max(12, *map(len, lines))
+    return "\n".join(f"{name:<{width}} {value}" for name, value in lines.items())
 
 
 def statuses(done: Committed, what: str) -> str:
@@ -105,14 +111,19 @@ def statuses(done: Committed, what: str) -> str:
 
 
 def costs(done: Committed) -> dict[str, str]:
-    """The last lines of the table, the same for every run."""
+    """What every run has to say of its costs."""
     counts, tokens = done.manifest["counts"], done.manifest["tokens"]
     return {
         "answers": f"{counts['requests'] - counts['answers_reused']:,} asked, {counts['answers_reused']:,} known already",
         "tokens": f"{tokens['prompt']:,} prompt ({tokens['cached']:,} of them from cache), {tokens['output']:,} output",
         "seconds": ", ".join(f"{name} {value:.1f}" for name, value in done.seconds.items()),
-        "results": str(done.manifest_path.parent),
+        **cost_lines(done.manifest["costs"]),
     }
+
+
+def results_line(done: Committed) -> dict[str, str]:
+    """The last line of the table."""
+    return {"results": str(done.manifest_path.parent)}
 
 
 def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:

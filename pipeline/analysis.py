@@ -15,11 +15,13 @@ from typing import Any
 import polars as pl
 
 from pipeline import previous, results
+from pipeline.accounts import Accounts
 from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
 from pipeline.comparing import comparing
+from pipeline.deadlines import deadline_counts, with_deadlines
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
@@ -27,6 +29,8 @@ from pipeline.order import Order
 from pipeline.queries import read_queries
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
+from pipeline.schedule import Schedule
+from pipeline.service_levels import attained
 from pipeline.store import Store
 from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit
@@ -68,13 +72,20 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             if queries:
                 others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
-            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop, beside)
+            accounts = Accounts(runtime, store.folder, progress.stage)
+            schedule = Schedule(order, job.priorities, runtime.predictor)
+            if unknown := job.priorities.unknown(marks):
+                progress.stage(f"warning: urgent or with a deadline, but not among the selected restaurants: {', '.join(unknown)}")
+            answered = answer_all(changed, job, schedule, fits, marks, compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
+            requests = pl.concat([answered.tables.requests, *([beside.tables.requests] if beside else [])])
+            costs = accounts.settle(requests, answered.idle_s)
+            levels = attained(job.service_levels, requests, answered.tables.restaurants)
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
-        tables = replace(answered.tables, rejects=dump.rejects)
+        tables = replace(answered.tables, rejects=dump.rejects, requests=requests)
         if before:
             tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
@@ -84,21 +95,30 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
                 progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
         stop()
+        deadlines = {name: moment for name, moment in job.priorities.deadlines.items() if name in marks}
+        tables = replace(tables, restaurants=with_deadlines(tables.restaurants, deadlines, answered.first_request))
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
             agreed = agreement(dump.reviews, tables.reviews)
             if agreed and agreed.warning:
                 progress.stage(f"warning: {agreed.warning}")
-            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None}
-            described = described_run(job, order, runtime, fits, before) | checked
-            if beside:
-                tables = replace(tables, requests=pl.concat([tables.requests, beside.tables.requests]))
+            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None, "costs": costs, "service_levels": levels}
+            described = described_run(job, order, runtime, fits, before) | prioritised(job, schedule, tables.restaurants) | checked
             manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
             results.write(job.output, run_id, tables, *(beside.published(manifest) if beside else (manifest,)))
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)
+
+
+def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame) -> dict[str, Any]:
+    """What the manifest says of those who went first or waited. `max_overtake` in tokens, also where a time was given."""
+    return {
+        "urgent": sorted(job.priorities.urgent),
+        "max_overtake": schedule.max_overtake,
+        "deadlines": deadline_counts(restaurants),
+    }
 
 
 def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:

@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
 from pipeline.beside import Beside
 from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
-from pipeline.order import Order
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Groups, Tokenised, group, sample_rates, tokenise
 from pipeline.reviews import Dump
 from pipeline.rows import Row, tables_of
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
+from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
@@ -42,17 +44,18 @@ SIGNAL_S = 1.0
 @dataclass(frozen=True, slots=True)
 class Answered:
     """`tables`: a row for each restaurant. `compared`: comparisons of other restaurants that have changed with these. `idle_s`: seconds
-    between requests in which the engine had nothing to do."""
+    between requests in which the engine had nothing to do. `first_request`: when it was asked, by the run's clock."""
 
     tables: Results
     compared: list[Row]
+    first_request: datetime
     idle_s: float = 0.0
 
 
 def answer_all(
     dump: Dump,
     job: Job,
-    order: Order,
+    schedule: Schedule,
     fits: Mapping[str, Fit],
     fingerprints: Mapping[str, str],
     comparing: Comparing,
@@ -68,14 +71,17 @@ def answer_all(
     """
     if dump.reviews.is_empty() and not comparing.due and not (beside and beside.due):
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
-        return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints))
+        return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints), schedule.clock.moment(schedule.clock.now_s))
     tokens = runtime.tokens
     tasks = _tasks(job.tasks, tokens, fits)
     groups, budget = _grouped(dump, tokens, tasks, job, runtime.engine.max_model_len)
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
+    if schedule.assumption:
+        progress.stage(schedule.assumption)
     comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
-    loop = Loop(tasks, order, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
-    restaurants = tokenise(groups.hand_out(order.admission), tokens, budget, job.max_reviews)
+    loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
+    in_turn = schedule.in_turn(groups.standings(partial(schedule.predictor.expected, tasks=job.tasks, chunk_tokens=budget)))
+    restaurants = tokenise(groups.open(in_turn), tokens, budget, job.max_reviews)
     with watched(loop, runtime, store, stop):
         for name, stand in comparing.due.items():
             if comparison:
@@ -83,7 +89,8 @@ def answer_all(
         if beside:
             beside.begin(loop)
         outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop, beside)
-        return Answered(*tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows), loop.idle_s)
+        tables, compared = tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows)
+        return Answered(tables, compared, schedule.clock.moment(schedule.clock.now_s - loop.now_s), loop.idle_s)
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import polars as pl
 
 from pipeline.expanded import EXPANDED
 from pipeline.manifest import digest
+from pipeline.order import Standing
 from pipeline.queries import Queries
 from pipeline.records import Restaurant, Review
 from pipeline.restaurants import Tokenised
 from pipeline.runtime import Runtime
+from pipeline.schedule import Schedule
 from pipeline.tasks.query_expansion import QueryExpansionTask
 from pipeline.tokens import Tokens
 
@@ -41,6 +43,14 @@ def fingerprints(queries: Queries, settings: Mapping[str, str]) -> dict[str, str
 def priced(queries: Queries, task: QueryExpansionTask) -> pl.DataFrame:
     """The queries' rows and about how many tokens each will cost, `estimate`."""
     return queries.rows.with_columns(estimate=task.overhead + pl.col("text").str.len_bytes() // BYTES_PER_TOKEN)
+
+
+def in_turn(rows: pl.DataFrame, schedule: Schedule) -> pl.DataFrame:
+    """Rows of `priced` in the order in which they are opened."""
+    tokens = rows.select("query_id", "arrival", "estimate").iter_rows()
+    standings = [Standing(name, arrival, size, schedule.predictor.expected(size, 1, [TASK], 1)) for name, arrival, size in tokens]
+    places = {one.restaurant_id: place for place, one in enumerate(standings)}
+    return rows[[places[one.restaurant_id] for one in schedule.in_turn(standings)]]
 
 
 def single(row: Mapping[str, str | int]) -> Restaurant:

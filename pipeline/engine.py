@@ -11,11 +11,12 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.quiet import quiet
 from pipeline.records import Answer, Request, Sampling
+from pipeline.steps import StepLog, StepRecorder
 
 Device = Literal["cpu", "gpu"]
 Feed = Literal["continuous", "generate"]
@@ -45,6 +46,22 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class Restartable(Protocol):
+    """An engine that can be compared with itself; others need not."""
+
+    window: int
+
+    @property
+    def kv_blocks(self) -> int | None:
+        """Blocks that its KV cache holds, one set aside; None where it does not say."""
+        ...
+
+    def start_over(self, feed: Feed) -> None:
+        """Gives up what is unfinished and forgets all prefixes; it is fed in this way from now on."""
+        ...
+
+
 def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Arguments of `vllm.LLM` for a device, overridden one by one.
 
@@ -57,6 +74,7 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
         "enable_prefix_caching": True,
         "scheduling_policy": "priority",
         "disable_log_stats": False,  # without it answers carry no timings
+        "enable_logging_iteration_details": True,  # tokens computed in each step; logged only with --verbose
         "seed": 0,
         # Compiles a bounded form in milliseconds where xgrammar takes 2 to 15 s, and wastes no tokens on white space.
         "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
@@ -80,9 +98,15 @@ def window(options: Mapping[str, Any], feed: Feed) -> int:
     return 2 * int(options["max_num_seqs"]) if feed == "continuous" else 1 << 62
 
 
+def block_size(options: Mapping[str, Any]) -> int | None:
+    """Tokens of a block of the prefix cache, 16 where vLLM chooses; None where nothing is cached."""
+    return int(options.get("block_size") or 16) if options["enable_prefix_caching"] else None
+
+
 SPEED_ONLY = frozenset(
-    """enable_prefix_caching scheduling_policy disable_log_stats block_size enforce_eager kv_cache_memory_bytes gpu_memory_utilization
-    max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size compilation_config seed""".split()  # noqa: SIM905
+    """enable_prefix_caching scheduling_policy disable_log_stats enable_logging_iteration_details block_size enforce_eager
+    kv_cache_memory_bytes gpu_memory_utilization max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size
+    compilation_config seed""".split()  # noqa: SIM905
 )
 """Settings that decide how soon an answer comes, not what it says (answers are greedy; rounding by batch shape aside)."""
 
@@ -115,17 +139,23 @@ class VllmEngine:
         self._said = said  # a separate engine process goes on writing there
         self._sampling_params, self._structured = SamplingParams, StructuredOutputsParams
         self._params: dict[Sampling, Any] = {}
-        self._feed = feed
+        self._feed, self._options = feed, options
         self._inside: dict[str, tuple[str, str]] = {}
         self._list: list[tuple[Request, int]] = []
         self.max_model_len: int = self._llm.model_config.max_model_len
         self.window = window(options, feed)
+        self.steps = StepLog()
+        self._recorder = StepRecorder(self.steps)
+        if (loggers := self._llm.llm_engine.logger_manager) is not None:  # none where somebody has turned disable_log_stats on
+            loggers.stat_loggers.append(self._recorder)
 
     @property
     def unfinished(self) -> int:
         return len(self._inside) + len(self._list)
 
     def submit(self, request: Request, rank: int) -> Answer | None:
+        if not self.unfinished:
+            self._recorder.begin()
         if self._feed == "generate":
             self._list.append((request, rank))
             return None
@@ -152,6 +182,19 @@ class VllmEngine:
         with contextlib.suppress(Exception):  # the run is over; an engine that died of the same signal cannot be asked
             self._llm.llm_engine.abort_request(internal, internal=True)
         self._inside, self._list = {}, []
+
+    def start_over(self, feed: Feed) -> None:
+        self.abort()
+        while self._llm.llm_engine.has_unfinished_requests():  # blocks of what was given up are free after its last step
+            self._llm.llm_engine.step()
+        if not self._llm.reset_prefix_cache():
+            raise EngineDied("the engine does not empty its prefix cache; run the same command again")
+        self._feed, self.window = feed, window(self._options, feed)
+
+    @property
+    def kv_blocks(self) -> int | None:
+        found = self._llm.llm_engine.vllm_config.cache_config.num_gpu_blocks
+        return found - 1 if found else None
 
     def _generate(self) -> Sequence[Answer]:
         asked, self._list = self._list, []
@@ -201,6 +244,7 @@ class VllmEngine:
             prefill_s=times.first_token_ts - times.scheduled_ts if times else None,
             decode_s=times.last_token_ts - times.first_token_ts if times else None,
             finish_reason="stop" if logprobs and completion.finish_reason == "length" else completion.finish_reason,
+            first_token_s=times.first_token_latency if times else None,
         )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pipeline import previous, results
+from pipeline.accounts import Accounts
 from pipeline.analysis import Committed, described_run, measured, opened_store
 from pipeline.answering import all_outcomes, watched
-from pipeline.asked_queries import TASK, fingerprints, priced, settings, single, tokenised
+from pipeline.asked_queries import TASK, fingerprints, in_turn, priced, settings, single, tokenised
 from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
@@ -18,6 +19,7 @@ from pipeline.order import Order
 from pipeline.queries import Queries, read_queries
 from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
+from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tasks.query_expansion import QueryExpansionTask
 
@@ -39,9 +41,12 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            tables = answer_queries(queries.without(unchanged), job, order, readable, marks, runtime, store, progress, stop)
+            accounts = Accounts(runtime, store.folder, progress.stage)
+            schedule = Schedule(order, job.priorities, runtime.predictor)
+            tables, idle_s = answer_queries(queries.without(unchanged), job, schedule, readable, marks, runtime, store, progress, stop)
             store.flush()
             answers = store.counts
+            costs = accounts.settle(tables.requests, idle_s)
         seconds["load"] += runtime.engine.loaded_s
         seconds["generate"] -= runtime.engine.loaded_s
         tables = replace(tables, rejects=queries.rejects)
@@ -56,7 +61,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
-            described = described_run(job, order, runtime, fits, before) | {"store": answers}
+            described = described_run(job, order, runtime, fits, before) | {"store": answers, "costs": costs}
             manifest = describe_expansions(run_id, queries.files, tables, set(marks), described, seconds)
             results.write(job.output, run_id, tables, manifest)
             with stop.held():
@@ -67,22 +72,25 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
 def answer_queries(
     queries: Queries,
     job: Job,
-    order: Order,
+    schedule: Schedule,
     readable: Collection[str],
     fingerprints: Mapping[str, str],
     runtime: Runtime,
     store: Store,
     progress: Progress,
     stop: Stop,
-) -> Expanded:
-    """A row for each query. Where there is none, no tokenizer is loaded; where nothing has to be asked, no engine. Raises EngineDied."""
+) -> tuple[Expanded, float]:
+    """A row for each query, and the seconds in which the engine had nothing to do. Where there is no query, no tokenizer is loaded; where
+    nothing has to be asked, no engine. Raises EngineDied."""
     if queries.rows.is_empty():
-        return expanded((), queries.rejects, fingerprints)
+        return expanded((), queries.rejects, fingerprints), 0.0
     task = QueryExpansionTask(runtime.tokens, readable)
     rows = priced(queries, task)
     progress.planned(rows.height, int(rows["estimate"].sum()))
-    loop = Loop([task], order, runtime.engine, progress, store, job.limits)
-    by = ["query_id" if name == "restaurant_id" else name for name in order.admission]
+    if schedule.assumption:
+        progress.stage(schedule.assumption)
+    loop = Loop([task], schedule, runtime.engine, progress, store, job.limits)
     with watched(loop, runtime, store, stop):
-        outcomes = all_outcomes(loop, tokenised(rows.sort(by), runtime.tokens), map(single, rows.iter_rows(named=True)), [TASK], stop)
-        return expanded(outcomes, queries.rejects, fingerprints)
+        opened = tokenised(in_turn(rows, schedule), runtime.tokens)
+        outcomes = all_outcomes(loop, opened, map(single, rows.iter_rows(named=True)), [TASK], stop)
+        return expanded(outcomes, queries.rejects, fingerprints), loop.idle_s

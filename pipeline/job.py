@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.limits import Limits
+from pipeline.priorities import Priorities
 from pipeline.reading import MOST_INPUT_BYTES
 from pipeline.reviews import Selection
 from pipeline.run import Observer
 from pipeline.sampling import MAX_REVIEWS
+from pipeline.service_levels import ServiceLevel
 from pipeline.tasks.calibration import Source
 
 TASKS = ("sentiment", "summary", "strengths")
@@ -45,7 +47,8 @@ class Job:
     peers, else each is described alone. `max_reviews`: of a restaurant that its summary and strengths are made from, by `sampling.sample`;
     None for all. `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already paid for;
     None keeps them for this run only. `force` asks everything anew, `recalibrate` fits the boundary of sentiment anew, on what
-    `calibrate_on` says."""
+    `calibrate_on` says. `service_levels`: what is promised, to be held against what was done. `priorities`: restaurants that go first, and
+    how long the others may wait."""
 
     inputs: Sequence[str]
     output: Path
@@ -63,3 +66,5 @@ class Job:
     calibrate_on: Source = "anchors"
     max_input_bytes: int = MOST_INPUT_BYTES
     limits: Limits = field(default_factory=Limits)
+    service_levels: Sequence[ServiceLevel] = ()
+    priorities: Priorities = field(default_factory=Priorities)

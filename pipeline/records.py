@@ -31,7 +31,10 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Restaurant:
-    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens."""
+    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens.
+
+    `urgent`: a person said so. `turn`: lower ones go first, so that nobody waits too long (`aging.Aging`).
+    """
 
     restaurant_id: str
     reviews: tuple[Review, ...]
@@ -39,6 +42,8 @@ class Restaurant:
     rejected_count: int = 0
     arrival: int = 0
     estimate: int = 0
+    urgent: bool = False
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ class Request:
     """One prompt for the model. `key` is a digest of prompt and sampling: equal questions have equal keys.
 
     `chunk` counts the chunk or the review within its restaurant; it keeps what shares a prefix together in the order.
-    `shared` is the number of leading tokens that the requests of the same chunk have in common.
+    `shared` is the number of leading tokens that the requests of the same chunk have in common, `common` of those that all requests of its
+    kind have in common, whatever their restaurant.
     """
 
     key: str
@@ -71,11 +77,13 @@ class Request:
     sampling: Sampling
     chunk: int = 0
     shared: int = 0
+    common: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request. Seconds are the engine's own: queue until scheduled, prefill until the first token, decode after it.
+    """What came back for one request. Seconds are the engine's own: queue until scheduled, prefill until the first token, decode after it;
+    `first_token_s` from submission until the first token was here, None for an answer from the store.
 
     `finish_reason` is vLLM's (`stop`, `length`); `error` is None unless the request failed, and then there is no text.
     """
@@ -91,6 +99,7 @@ class Answer:
     decode_s: float | None = None
     finish_reason: str | None = None
     error: str | None = None
+    first_token_s: float | None = None
 
     @property
     def usable(self) -> bool:

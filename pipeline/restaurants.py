@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
+from typing import Any
 
 import polars as pl
 
 from pipeline.instruction_like import instruction_like
+from pipeline.order import Standing
 from pipeline.records import Restaurant, Review, TokenIds
 from pipeline.reviews import Dump
 from pipeline.sampling import sample
@@ -65,16 +67,30 @@ class Groups:
 
     def hand_out(self, by: Sequence[str]) -> Iterator[Restaurant]:
         """Restaurants in the order of these columns of `table`, made when asked for."""
-        for row in self.table.sort(*by).iter_rows(named=True):
-            rows = self.reviews.slice(row["offset"], row["review_count"]).select("review_id", "text", "language", "rating", "created_at")
-            yield Restaurant(
-                restaurant_id=row["restaurant_id"],
-                reviews=tuple(Review(*values) for values in rows.iter_rows()),
-                restaurant_name=row["restaurant_name"],
-                rejected_count=row["rejected_count"],
-                arrival=row["arrival"],
-                estimate=row["estimate"],
-            )
+        return map(self._restaurant, self.table.sort(*by).iter_rows(named=True))
+
+    def standings(self, seconds: Callable[[int, int], float]) -> Iterator[Standing]:
+        """What an order knows of each before it is opened; `seconds`: predicted from its estimate and its number of reviews."""
+        for name, arrival, estimate, reviews in self.table.select("restaurant_id", "arrival", "estimate", "review_count").iter_rows():
+            yield Standing(name, arrival, estimate, seconds(estimate, reviews))
+
+    def open(self, standings: Iterable[Standing]) -> Iterator[Restaurant]:
+        """Restaurants in the order of these, one each, made when asked for."""
+        rows = self.table["arrival"].arg_sort().to_list()
+        for one in standings:
+            row = self.table.row(rows[one.arrival], named=True)
+            yield replace(self._restaurant(row), urgent=one.urgent, turn=one.turn)
+
+    def _restaurant(self, row: Mapping[str, Any]) -> Restaurant:
+        rows = self.reviews.slice(row["offset"], row["review_count"]).select("review_id", "text", "language", "rating", "created_at")
+        return Restaurant(
+            restaurant_id=row["restaurant_id"],
+            reviews=tuple(Review(*values) for values in rows.iter_rows()),
+            restaurant_name=row["restaurant_name"],
+            rejected_count=row["rejected_count"],
+            arrival=row["arrival"],
+            estimate=row["estimate"],
+        )
 
 
 def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per_restaurant: int, max_reviews: int | None = None) -> Groups:

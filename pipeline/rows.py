@@ -140,7 +140,7 @@ def request_row(asked: Asked) -> Row:
     ended = {"status": status, "finish_reason": answer.finish_reason, "finished_s": asked.finished_s, "reused": asked.reused}
     if asked.reused:
         return {**identity, **ended, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
-    costs = ("prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s")
+    costs = ("prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s", "first_token_s")
     return {**identity, **ended, **{name: getattr(answer, name) for name in costs}, "position": asked.position}
 
 

@@ -20,9 +20,10 @@ from pipeline.errors import TaskFailed
 from pipeline.feed import Feed, Question
 from pipeline.limits import Limits
 from pipeline.needs import Exchange, FollowUp, Tables
-from pipeline.order import Order, prefill_cost
+from pipeline.order import Order
 from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Request, Restaurant, Step
 from pipeline.restaurants import Tokenised
+from pipeline.schedule import Schedule
 from pipeline.store import Answers, Forgetful
 from pipeline.suspects import GIVEN_UP, MOST_DEATHS
 from pipeline.work import Task, Work
@@ -46,7 +47,7 @@ class Loop:
     def __init__(
         self,
         tasks: Sequence[Task],
-        order: Order,
+        order: Order | Schedule,
         engine: Engine,
         observer: Observer | None = None,
         store: Answers | None = None,
@@ -58,11 +59,11 @@ class Loop:
         self._tasks = tasks
         self._follow_up = follow_up
         self._exchange = Exchange(dict(tables or {}))
-        self._order = order
+        self._schedule = order if isinstance(order, Schedule) else Schedule(order)
         self._engine = engine
         self._observer = observer
         self._store = Forgetful() if store is None else store
-        self._feed = Feed(engine, Limits() if limits is None else limits)
+        self._feed = Feed(engine, Limits() if limits is None else limits, self._schedule)
         self._new: list[str] = []
         self._questions: dict[str, Question] = {}
         self._open: dict[int, Work] = {}
@@ -72,6 +73,11 @@ class Loop:
     def ended(self) -> str | None:
         """Why nothing more is fed, None while the run goes on."""
         return self._feed.ended
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the first request, 0 before it."""
+        return self._feed.now_s
 
     @property
     def idle_s(self) -> float:
@@ -88,7 +94,7 @@ class Loop:
 
         `check` is called between two steps of the engine and may raise to stop the run. Raises EngineDied, TryAgain.
         """
-        lookahead = float("inf") if self._order.whole else 2 * self._engine.window
+        lookahead = float("inf") if self._schedule.order.whole else 2 * self._engine.window
         more = True
         while more or self._questions or self._give_up():
             check()
@@ -176,6 +182,7 @@ class Loop:
         for request in requests:
             if question := self._questions.get(request.key):
                 question.waiting.append((work, name, request))
+                self._feed.hasten(question, work)
             else:
                 self._questions[request.key] = Question(request, [(work, name, request)])
                 self._new.append(request.key)
@@ -187,39 +194,28 @@ class Loop:
             stored = list(self._store.find(new))
             known = {answer.key for answer in stored}
             unknown = [self._questions[key] for key in new if key not in known]
-            self._price(unknown)
+            self._feed.price(unknown)
             for question in unknown:
                 self._make_ready(question)
             for answer in stored:
                 self._deliver(answer, stored=True)
 
-    @staticmethod
-    def _price(unknown: Sequence[Question]) -> None:
-        """A restaurant's cost is that of the first questions which really have to be asked."""
-        asked: dict[int, tuple[Work, list[Request]]] = {}
-        for question in unknown:
-            work = question.waiting[0][0]
-            if work.cost is None:
-                asked.setdefault(id(work), (work, []))[1].append(question.request)
-        for work, requests in asked.values():
-            work.cost = prefill_cost(requests)
-
     def _make_ready(self, question: Question) -> None:
-        request, work = question.request, question.waiting[0][0]
+        request = question.request
         deaths = self._store.deaths(request.key)
         if deaths >= MOST_DEATHS:
             self._deliver(Answer(request.key, prompt_tokens=len(request.prompt), error=GIVEN_UP))
             return
         if self._observer:
             self._observer.asked(request)
-        rank = self._order.key(request, work.restaurant.restaurant, work.cost or 0, next(work.numbers))
-        self._feed.add(question, None if deaths else rank)
+        self._feed.add(question, alone=bool(deaths))
 
     def _deliver(self, answer: Answer, stored: bool = False) -> None:
         question = self._questions.pop(answer.key)
         now = self._feed.now_s
         if not stored:
             self._store.add(question.request, answer)
+            self._schedule.answered(question.request, answer)
             if self._observer:
                 self._observer.answered(question.request, answer)
         told: set[tuple[int, str]] = set()
@@ -241,6 +237,7 @@ class Loop:
         self._done.append(outcome)
         if work.follows or work.beside:
             return
+        self._schedule.closed(outcome.restaurant.restaurant_id)
         if self._observer:
             self._observer.finished(outcome)
         if self._follow_up and not outcome.pending:

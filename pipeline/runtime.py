@@ -10,20 +10,28 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from pipeline.engine import Engine
+from pipeline.engine import Engine, Feed, Restartable
+from pipeline.forecast import UNMEASURED, Predictor
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
+from pipeline.steps import Recording, StepLog
 from pipeline.tokens import Tokens
+
+MOST_BATCH = 1024
+"""Sequences that a step makes a token for, at most; `LLM.generate` has no window of its own."""
 
 
 class Machine(Protocol):
-    """What a command says about model and engine. `answer_settings`: settings of the engine on which answers depend."""
+    """What a command says about model and engine. `block_size`: tokens of a block of the prefix cache, None where it is off.
+    `answer_settings`: settings of the engine on which answers depend."""
 
     @property
     def max_model_len(self) -> int: ...
     @property
     def window(self) -> int: ...
+    @property
+    def block_size(self) -> int | None: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
     @property
@@ -46,6 +54,11 @@ class Runtime:
         """Digest of what an answer depends on beside its request: model, revision, settings."""
         return digest([self.model.revision, dict(self.machine.answer_settings)])
 
+    @property
+    def predictor(self) -> Predictor:
+        """Of what this machine takes for requests."""
+        return Predictor(UNMEASURED, min(self.machine.window // 2, MOST_BATCH) or 1, self.machine.block_size)
+
     @cached_property
     def tokens(self) -> Tokens:
         """The model's tokenizer."""
@@ -66,12 +79,32 @@ class DeferredEngine:
     def unfinished(self) -> int:
         return self._loaded.unfinished if self._loaded else 0
 
-    def submit(self, request: Request, rank: int) -> Answer | None:
+    @property
+    def steps(self) -> StepLog:
+        """Those of the engine; none before it is loaded, or where it does not write them down."""
+        return self._loaded.steps if isinstance(self._loaded, Recording) else StepLog()
+
+    @property
+    def loaded(self) -> Engine:
+        """The engine, loaded now if it was not."""
         if self._loaded is None:
             began = time.monotonic()
             self._loaded = self._load()
             self.loaded_s = round(time.monotonic() - began, 3)
-        return self._loaded.submit(request, rank)
+        return self._loaded
+
+    def start_over(self, feed: Feed) -> int | None:
+        """Loads the engine if need be, forgets all prefixes and feeds it in this way; the blocks that its KV cache holds. Raises TypeError
+        for an engine that cannot start over."""
+        engine = self.loaded
+        if not isinstance(engine, Restartable):
+            raise TypeError(f"{type(engine).__name__} cannot start over")
+        engine.start_over(feed)
+        self.window = engine.window
+        return engine.kv_blocks
+
+    def submit(self, request: Request, rank: int) -> Answer | None:
+        return self.loaded.submit(request, rank)
 
     def step(self) -> Sequence[Answer]:
         return self._loaded.step() if self._loaded else ()

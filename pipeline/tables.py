@@ -70,11 +70,20 @@ REQUESTS: dict[str, pl.DataType] = {
     "queue_s": pl.Float64(),
     "prefill_s": pl.Float64(),
     "decode_s": pl.Float64(),
+    "first_token_s": pl.Float64(),
     "finished_s": pl.Float64(),
     "position": pl.Int64(),
     "finish_reason": pl.String(),
     "reused": pl.Boolean(),
 }
+"""One request as it was run. All seconds are wall time.
+
+`queue_s`: from the engine's taking it in to the step that computes its first prompt token. `prefill_s`: from there to its first output
+token. `decode_s`: from there to its last. Those of its neighbours in the batch are the same seconds, so sums over requests exceed the time
+of the run; what a task took of that is in the manifest (`costs`). `first_token_s`: from submission to the first output token, queue and
+prefill and the way between processes together. `finished_s`: from the run's first submission to the answer. `cached_tokens`: of
+`prompt_tokens`, those that the engine had computed for another request. `position` counts submissions from 0. An answer that was not asked
+of the engine (`reused`) has no tokens and no seconds but `finished_s`."""
 COMPARISON_COLUMNS = (
     "status",
     "error",
@@ -90,7 +99,7 @@ COMPARISON_COLUMNS = (
     "reused",
 )
 """Columns of `restaurants.parquet` that the second stage of strengths sets, also where the rest of the row is carried over."""
-RUN_COLUMNS = ("prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
+RUN_COLUMNS = ("deadline", "deadline_met", "prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
 

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from pipeline.errors import OutOfReach, TaskFailed
+from pipeline.forecast import Cost
 from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Step, TaskName
 from pipeline.restaurants import Tokenised
 
@@ -27,7 +28,7 @@ class Task(Protocol):
 
 @dataclass
 class Work:
-    """`cost`: prefill tokens of the requests that the store could not answer, None before any was looked up. `follows`: a second stage,
+    """`cost`: of the first requests that the store could not answer, None before any was looked up. `follows`: a second stage,
     whose restaurant has been counted and written already. `beside`: a search query among restaurants."""
 
     restaurant: Tokenised
@@ -38,7 +39,7 @@ class Work:
     again: bool = False
     follows: bool = False
     beside: bool = False
-    cost: int | None = None
+    cost: Cost | None = None
     numbers: Iterator[int] = field(default_factory=count)
     _missing: dict[str, set[str]] = field(default_factory=dict)
     _answers: dict[str, dict[str, Answer]] = field(default_factory=dict)

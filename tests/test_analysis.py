@@ -38,7 +38,7 @@ class FakeMachine:
         self.engines = []
         self.settings = {"device": "none"}
         self.answer_settings = {"dtype": "none"}
-        self.max_model_len, self.window = 4096, engine.get("window", 8)
+        self.max_model_len, self.window, self.block_size = 4096, engine.get("window", 8), 16
 
     def model(self):
         return self._model

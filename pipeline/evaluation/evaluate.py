@@ -97,7 +97,7 @@ def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) 
     order = ORDERS["restaurant"]
     began = time.monotonic()
     loop = Loop(tasks, order, bench.engine, bench.progress)
-    outcomes = list(loop.run(tokenise(groups.hand_out(order.admission), bench.tokens, budget), bench.check))
+    outcomes = list(loop.run(tokenise(groups.hand_out(["estimate", "restaurant_id"]), bench.tokens, budget), bench.check))
     return outcomes, time.monotonic() - began
 
 

@@ -82,8 +82,9 @@ class ComparisonTask:
         before, after = self._tokens.chat(wording.system, wording.start)
         lines = [one.ids for one in self._tokens.encode(facts.splitlines())]
         broken = [part for ids in lines for part in (ids, self._tokens.part("\n"))]
-        prompt = concatenate(self._tokens.part(before), *broken, self._tokens.part(f"\n{instruction}{after}"))
-        request: Request = make_request("strengths", stage, stand.restaurant_id, prompt, SAMPLING)
+        system = self._tokens.part(before)
+        prompt = concatenate(system, *broken, self._tokens.part(f"\n{instruction}{after}"))
+        request: Request = make_request("strengths", stage, stand.restaurant_id, prompt, SAMPLING, common=len(system))
         answers: Mapping[str, Answer] = yield [request]
         answer = answers[request.key]
         text = f"{wording.start}{answer.text}".strip() if answer.usable else ""

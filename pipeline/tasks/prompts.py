@@ -30,13 +30,20 @@ LANGUAGE_NAMES = {"en": "English", "ko": "Korean"}
 
 
 def make_request(
-    task: TaskName, stage: str, restaurant_id: str, prompt: TokenIds, sampling: Sampling, chunk: int = 0, shared: int = 0
+    task: TaskName,
+    stage: str,
+    restaurant_id: str,
+    prompt: TokenIds,
+    sampling: Sampling,
+    chunk: int = 0,
+    shared: int = 0,
+    common: int = 0,
 ) -> Request:
     """A request under a key that depends on prompt and sampling alone. Ways of sampling that are added later leave it as it is."""
     chosen = {name: value for name, value in asdict(sampling).items() if value != _DEFAULT[name]}
     digest = hashlib.blake2b(json.dumps(chosen, sort_keys=True).encode(), digest_size=16)
     digest.update(prompt.astype("<u4").tobytes())
-    return Request(digest.hexdigest(), task, stage, restaurant_id, prompt, sampling, chunk, shared)
+    return Request(digest.hexdigest(), task, stage, restaurant_id, prompt, sampling, chunk, shared, common)
 
 
 def main_language(reviews: Sequence[Review]) -> str:
@@ -73,6 +80,10 @@ class ChunkPrompt:
         for number, i in enumerate(chunk, start=1):
             lines += [self._tokens.part(f"[{number}] "), restaurant.ids[i], self._tokens.part("\n")]
         return concatenate(self._before[language], *lines)
+
+    def common(self, language: str) -> int:
+        """Tokens before the first review, the same in every prompt of this language."""
+        return len(self._before[language])
 
     def tail(self, instruction: str, language: str, answer_start: str = "") -> TokenIds:
         """The task's instruction and the beginning of the model's turn."""

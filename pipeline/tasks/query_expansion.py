@@ -59,7 +59,7 @@ class _Asks:
     def requests(self, name: str, query: TokenIds) -> list[Request]:
         """One per question."""
         return [
-            make_request("query_expansion", stage, name, concatenate(before, query, after), self._sampling, chunk)
+            make_request("query_expansion", stage, name, concatenate(before, query, after), self._sampling, chunk, common=len(before))
             for chunk, (stage, (before, after)) in enumerate(self._parts.items())
         ]
 

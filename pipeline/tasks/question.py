@@ -42,7 +42,8 @@ class Asker:
 
     def ask(self, task: TaskName, stage: str, restaurant_id: str, text: TokenIds, chunk: int = 0) -> Request:
         """One request about one text."""
-        return make_request(task, stage, restaurant_id, concatenate(self._before, text, self._after), self._sampling, chunk)
+        prompt = concatenate(self._before, text, self._after)
+        return make_request(task, stage, restaurant_id, prompt, self._sampling, chunk, common=len(self._before))
 
     def log_probabilities(self, answer: Answer) -> dict[str, float]:
         """By meaning, the log of the summed probabilities of its words. Raises TaskFailed where the answer has none."""

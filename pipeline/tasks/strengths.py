@@ -115,4 +115,5 @@ class StrengthsTask:
     def _find(self, restaurant: Tokenised, number: int, chunk: Sequence[int], language: str) -> Request:
         shared = self._chunks.shared(restaurant, chunk, language)
         prompt = concatenate(shared, self._tails[language])
-        return make_request("strengths", "find", restaurant.restaurant.restaurant_id, prompt, SAMPLING, number, len(shared))
+        name, common = restaurant.restaurant.restaurant_id, self._chunks.common(language)
+        return make_request("strengths", "find", name, prompt, SAMPLING, number, len(shared), common)

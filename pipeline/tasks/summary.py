@@ -129,7 +129,8 @@ class SummaryTask:
         shared = self._chunks.shared(restaurant, chunk, language)
         prompt = concatenate(shared, self._tails[language])
         sampling = self._wording[language].sampling
-        return make_request("summary", "part", restaurant.restaurant.restaurant_id, prompt, sampling, number, len(shared))
+        name, common = restaurant.restaurant.restaurant_id, self._chunks.common(language)
+        return make_request("summary", "part", name, prompt, sampling, number, len(shared), common)
 
     def _fitting(self, parts: Sequence[Part], budget: int) -> list[Sequence[Part]]:
         """Consecutive parts that fit one merge, at least two in one of them, so that the tree gets smaller."""
@@ -141,7 +142,8 @@ class SummaryTask:
         before, after = self._merges[language]
         prompt = concatenate(before, *self._lines(group, restaurant.budget), after)
         sampling = self._wording[language].sampling
-        return make_request("summary", "merge", restaurant.restaurant.restaurant_id, prompt, sampling, len(restaurant.chunks))
+        name = restaurant.restaurant.restaurant_id
+        return make_request("summary", "merge", name, prompt, sampling, len(restaurant.chunks), common=len(before))
 
     def _lines(self, group: Sequence[Part], budget: int) -> list[TokenIds]:
         """A line per sentence, encoded as reviews are: these are the model's words about hostile text, or reviews' own. A line is cut where

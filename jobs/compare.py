@@ -1,0 +1,171 @@
+"""`compare`: what the order of requests costs and gains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.machine import FEED_HELP, LocalMachine, engine_options, make_machine
+from jobs.options import parse_columns, parse_levels, parse_output, parse_tasks
+from jobs.priority_options import make_priorities, priority_options
+from jobs.progress import TerminalProgress
+from jobs.stop import StopSignals
+from pipeline.costs import assumed
+from pipeline.engine import Feed, settings
+from pipeline.errors import JobError
+from pipeline.job import TASKS, Job
+from pipeline.models import EMBEDDED, find
+from pipeline.order import ORDERS, Order
+from pipeline.order_table import page
+from pipeline.order_trials import Setting
+from pipeline.orders_compared import Compared, measure, replay, simulate, write
+from pipeline.priorities import Priorities
+from pipeline.results import CURRENT
+from pipeline.reviews import Selection
+from pipeline.runtime import Runtime
+from pipeline.service_levels import ServiceLevel
+from pipeline.simulation.drawn import Drawn
+from pipeline.simulation.past_run import read_past_run
+from pipeline.simulation.shapes import kv_blocks, shape
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
+@click.option("--order", multiple=True, type=click.Choice(list(ORDERS)), help="Compare these. Repeatable.  [default: all]")
+@click.option(
+    "--feed", "feeds", multiple=True, type=click.Choice(["continuous", "generate"]), help=f"{FEED_HELP} Repeatable.  [default: continuous]"
+)
+@click.option("--repeat", type=click.IntRange(min=1), default=3, help="Runs of each order; rounds begin with another order each.")
+@click.option("--simulate-only", is_flag=True, help="Load no engine. Needs a past run's output folder, or --restaurants.")
+@click.option("--restaurants", type=click.IntRange(min=1), metavar="N", help="Simulate so many drawn restaurants of 2 to 100 reviews.")
+@click.option("--seed", type=int, default=7, help="Of the drawn restaurants.")
+@click.option(
+    "--fit-on",
+    multiple=True,
+    metavar="INPUT",
+    help="Fit the prediction on these reviews, asked before. Repeatable.  [default: on the other orders]",
+)
+@click.option("--output", callback=parse_output, metavar="FOLDER", help="Write compare.json and compare.png there.")
+@click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
+@click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")
+@click.option(
+    "--slo",
+    multiple=True,
+    callback=parse_levels,
+    metavar="LEVEL=TIME",
+    help="Hold the runs against this: ttft=2s, restaurant=10m. Repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON in place of the table.")
+@priority_options
+@engine_options
+def compare(
+    inputs: Sequence[str],
+    order: Sequence[str],
+    feeds: Sequence[Feed],
+    repeat: int,
+    simulate_only: bool,
+    restaurants: int | None,
+    seed: int,
+    fit_on: Sequence[str],
+    output: Path | None,
+    column: Mapping[str, str],
+    tasks: Sequence[str],
+    limit: int | None,
+    slo: Sequence[ServiceLevel],
+    as_json: bool,
+    deadline: Mapping[str, datetime],
+    urgent: Sequence[str],
+    max_overtake: int | None,
+    max_wait: timedelta | None,
+    **machine: Any,
+) -> None:
+    """Compare orders: on reviews (Parquet, as for analyze) with one engine, or by simulation.
+
+    INPUT may also be an output folder of analyze: then its committed run is gone through again in every order, without an engine, which
+    tells what it would have cost to go first in, first out. With --restaurants the same is done for restaurants that are drawn. On
+    reviews, each order asks everything anew, from an empty prefix cache and without a store; the simulation's prediction stands beside it.
+
+    \b
+    Examples:
+      python -m jobs compare results
+      python -m jobs compare --restaurants 100000 --order restaurant --order fifo
+      python -m jobs compare reviews.parquet --order restaurant --order fifo --repeat 5 --output orders
+    """
+    stop, progress = StopSignals(), TerminalProgress()
+    past = len(inputs) == 1 and (Path(inputs[0]) / CURRENT).is_file()
+    if bool(inputs) == bool(restaurants):
+        raise click.UsageError("name INPUT, or --restaurants N to draw some")
+    if simulate_only and inputs and not past:
+        raise click.UsageError("--simulate-only needs an output folder of analyze, whose answers are known, or --restaurants")
+    orders = [ORDERS[name] for name in dict.fromkeys(order or ORDERS)]
+    if (past or restaurants) and len(feeds) > 1:
+        raise click.UsageError("one --feed at a time is simulated")
+    local = make_machine(**machine, feed=feeds[0] if feeds else "continuous", tell=progress.stage)
+    priorities = make_priorities(deadline, urgent, max_overtake, max_wait)
+    try:
+        if restaurants:
+            compared = _drawn(Drawn(restaurants, seed), orders, local, slo, progress, stop, priorities)
+        elif past:
+            compared = _past(Path(inputs[0]), orders, local, slo, progress, stop, priorities)
+        else:
+            job = Job(inputs, Path(), column, Selection(limit=limit), tasks, priorities=priorities)
+            trials = [Setting(one, feed) for feed in feeds or ("continuous",) for one in orders]
+            compared = measure(job, fit_on, trials, repeat, Runtime(local), slo, progress, stop)
+    except JobError:
+        stop()  # an engine that dies after a stop signal is part of the stop
+        raise
+    finally:
+        progress.close()
+    written = write(output, compared, compared.found["about"]) if output else None
+    click.echo(json.dumps(compared.found, indent=2, ensure_ascii=False) if as_json else page(compared.found))
+    if written and not as_json:
+        click.echo(f"\n{written}")
+
+
+def _drawn(
+    what: Drawn,
+    orders: Sequence[Order],
+    machine: LocalMachine,
+    levels: Sequence[ServiceLevel],
+    progress: TerminalProgress,
+    stop: StopSignals,
+    priorities: Priorities,
+) -> Compared:
+    options = settings(machine.device, machine.options)
+    blocks = kv_blocks(_files(machine.name, machine), options)
+    rates = assumed(machine.device)
+    compared = simulate(what, orders, shape(options, machine.feed, blocks), rates, machine.feed, levels, progress, stop, priorities)
+    compared.found["about"] = f"{what.count:,} drawn restaurants, {sum(what.sizes):,} reviews, simulated"
+    compared.found["prediction"] = (
+        f"rates assumed for {machine.device}: {1 / rates.prefill_s:,.0f} prompt tokens and {1 / rates.decode_s:,.0f} output tokens a second"
+    )
+    return compared
+
+
+def _past(
+    folder: Path,
+    orders: Sequence[Order],
+    machine: LocalMachine,
+    levels: Sequence[ServiceLevel],
+    progress: TerminalProgress,
+    stop: StopSignals,
+    priorities: Priorities,
+) -> Compared:
+    run = read_past_run(folder, progress.stage)
+    blocks = kv_blocks(_files(run.model, machine), run.options)
+    own = [ORDERS[run.order]] if run.order in ORDERS else []
+    return replay(run, list(dict.fromkeys([*own, *orders])), shape(run.options, run.feed, blocks), levels, progress, stop, priorities)
+
+
+def _files(model: str, machine: LocalMachine) -> Path | None:
+    """Where a model's configuration is at hand, without looking at its weights."""
+    if model != EMBEDDED:
+        return Path(model)
+    found = find(model, machine.cache.expanduser())
+    return found.folder if found else None

@@ -1,0 +1,172 @@
+"""The same dump under several orders, on one loaded engine: measured, and predicted by the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.answering import answer_all
+from pipeline.comparing import Comparing, comparing
+from pipeline.costs import CostModel, Step, assumed
+from pipeline.engine import Feed
+from pipeline.fingerprints import fingerprints
+from pipeline.job import Job, Progress, Stop
+from pipeline.order import Order
+from pipeline.records import Answer, Outcome, Request, Restaurant
+from pipeline.reviews import Dump
+from pipeline.runtime import Runtime
+from pipeline.schedule import Schedule
+from pipeline.simulation.assembled import assembled
+from pipeline.simulation.engine import Shape
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.workload import Ask, Bundles, shared_of
+from pipeline.store import Store
+from pipeline.tasks.calibration import Fit
+from pipeline.timeline import Timeline, measured_timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is compared."""
+
+    order: Order
+    feed: Feed
+
+    @property
+    def name(self) -> str:
+        return self.order.name if self.feed == "continuous" else f"{self.order.name}, {self.feed}"
+
+
+class Witness:
+    """Passes on what a run tells, and keeps its requests, their answers and its restaurants without reviews."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.requests: dict[str, Request] = {}
+        self.answers: dict[str, Answer] = {}
+        self.restaurants: list[Restaurant] = []
+
+    def stage(self, what: str) -> None:
+        self._progress.stage(what)
+
+    def planned(self, restaurants: int, prompt_tokens: int) -> None:
+        self._progress.planned(restaurants, prompt_tokens)
+
+    def admitted(self, restaurant: Restaurant) -> None:
+        self.restaurants.append(replace(restaurant, reviews=()))
+        self._progress.admitted(restaurant)
+
+    def asked(self, request: Request) -> None:
+        self.requests[request.key] = request
+        self._progress.asked(request)
+
+    def answered(self, request: Request, answer: Answer) -> None:
+        self.answers[request.key] = answer
+        self._progress.answered(request, answer)
+
+    def finished(self, outcome: Outcome) -> None:
+        self._progress.finished(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One measured pass. `steps` that the engine took in it, none where it writes none down."""
+
+    setting: Setting
+    timeline: Timeline
+    steps: Sequence[Step]
+    requests: Mapping[str, Request]
+    answers: Mapping[str, Answer]
+    restaurants: Sequence[Restaurant]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What all trials have in common."""
+
+    dump: Dump
+    job: Job
+    fits: Mapping[str, Fit]
+    comparing: Comparing
+    runtime: Runtime
+
+    def over(self, dump: Dump) -> Course:
+        """The same over other reviews."""
+        return replace(self, dump=dump, comparing=comparing_of(dump, self.job))
+
+    def run(self, setting: Setting, progress: Progress, stop: Stop) -> Trial:
+        """One pass, with a store that begins empty and goes when it ends. Raises EngineDied and what `stop` raises."""
+        self.runtime.engine.start_over(setting.feed)
+        witness, log = Witness(progress), self.runtime.engine.steps
+        before, spent = len(log.kept), log.spent
+        marks = fingerprints(self.dump, lambda _: "")
+        with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
+            answered = answer_all(
+                self.dump,
+                self.job,
+                Schedule(setting.order, self.job.priorities, self.runtime.predictor),
+                self.fits,
+                marks,
+                self.comparing,
+                self.runtime,
+                store,
+                witness,
+                stop,
+            )
+        steps = log.kept[before:]
+        taken = (log.spent - spent).steps
+        timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
+        return Trial(setting, timeline, steps, witness.requests, witness.answers, witness.restaurants)
+
+    def bundles(
+        self,
+        requests: Mapping[str, Request],
+        answers: Mapping[str, Answer],
+        restaurants: Sequence[Restaurant],
+        shared: Mapping[str, tuple[tuple[int, int], ...]],
+    ) -> Bundles:
+        """What a trial asked, as a workload. `shared` by key, none where it does not matter."""
+        asks = [Ask(request, answers[key].output_tokens, shared.get(key, ())) for key, request in requests.items() if key in answers]
+        return assembled(asks, restaurants, self.comparing.peers)
+
+    def workload(self, trial: Trial, block_size: int) -> Bundles:
+        """What a trial asked, with what its prompts have in common."""
+        shared = shared_of([request.prompt for request in trial.requests.values()], block_size)
+        return self.bundles(trial.requests, trial.answers, trial.restaurants, dict(zip(trial.requests, shared, strict=True)))
+
+
+def comparing_of(dump: Dump, job: Job) -> Comparing:
+    """Who is compared with whom, where nothing was committed before."""
+    names = set(dump.reviews["restaurant_id"])
+    return comparing(dump, names, set(), None, job.two_stage and "strengths" in job.tasks, False)
+
+
+def rotated(settings: Sequence[Setting], repeat: int) -> list[Setting]:
+    """Every setting `repeat` times, in rounds that each begin with another one: what the machine does beside, and what it does first, falls
+    on all alike."""
+    return [settings[(turn + place) % len(settings)] for turn in range(repeat) for place in range(len(settings))]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Of one setting, by a model that was not fitted on it."""
+
+    timeline: Timeline
+    model: CostModel
+    source: str
+
+
+def predict(setting: Setting, trials: Sequence[Trial], course: Course, shape: Shape, known: CostModel | None) -> Prediction | None:
+    """What the simulation says of a setting from the trials of the others: what was asked is taken from the first of them, the rates are
+    `known` or fitted on the steps of all of them. None where there is no other, or it wrote no steps down and nothing is known."""
+    others = [trial for trial in trials if trial.setting.name != setting.name]
+    steps = [step for trial in others for step in trial.steps]
+    if not others or not (known or steps):
+        return None
+    model = known or CostModel.fit(steps, assumed(str(course.runtime.machine.settings.get("device"))))
+    source = "other restaurants, asked first" if known else "the other orders"
+    workload = course.workload(others[0], shape.block_size)
+    simulation = Simulation(workload, setting.order, shape, model, setting.feed == "generate", course.job.priorities)
+    return Prediction(simulation.run(), model, source)

@@ -1,0 +1,193 @@
+"""Orders side by side: of a dump on one engine, of a past run or of a drawn workload by simulation alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from pipeline import durable
+from pipeline.calibrations import fits_for
+from pipeline.costs import CostModel, assumed
+from pipeline.engine import Feed
+from pipeline.engine import settings as engine_settings
+from pipeline.errors import BadConfiguration, TryAgain
+from pipeline.job import Job, Progress, Stop
+from pipeline.order import ORDERS, Order
+from pipeline.order_figures import Figures, differing, figures, middle
+from pipeline.order_plot import draw_orders
+from pipeline.order_trials import Course, Prediction, Setting, Trial, comparing_of, predict, rotated
+from pipeline.priorities import Priorities
+from pipeline.reviews import read
+from pipeline.runtime import Runtime
+from pipeline.service_levels import ServiceLevel
+from pipeline.simulation.engine import Shape
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.past_run import PastRun
+from pipeline.simulation.shapes import shape
+from pipeline.simulation.workload import Workload
+from pipeline.store import Store
+from pipeline.timeline import Timeline
+
+JSON, PLOT = "compare.json", "compare.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`found` as it is written to compare.json; by setting the timelines that the picture shows."""
+
+    found: dict[str, Any]
+    measured: Mapping[str, Timeline]
+    predicted: Mapping[str, Timeline]
+
+
+def measure(
+    job: Job,
+    fit_on: Sequence[str],
+    settings: Sequence[Setting],
+    repeat: int,
+    runtime: Runtime,
+    levels: Sequence[ServiceLevel],
+    progress: Progress,
+    stop: Stop,
+) -> Compared:
+    """A dump in every setting, `repeat` times on one engine, rotated, and beside it what the simulation says from the other settings, with
+    rates fitted on `fit_on` (reviews that are asked first, in an order that is not compared) or on those settings' steps.
+
+    Raises the errors of `pipeline.errors` and what `stop` raises.
+    """
+    dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
+    other = read(fit_on, job.columns) if fit_on else None
+    with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
+        both = pl.concat([one.reviews for one in (dump, other) if one])
+        fits = fits_for(both, runtime, store, progress, stop)
+    course = Course(dump, job, fits, comparing_of(dump, job), runtime)
+    known = _rates_of(course.over(other), settings, progress, stop) if other else None
+    trials: list[Trial] = []
+    for number, setting in enumerate(plan := rotated(settings, repeat), start=1):
+        progress.stage(f"run {number} of {len(plan)}: {setting.name}")
+        trials.append(course.run(setting, progress, stop))
+    options = engine_settings(runtime.machine.settings["device"], runtime.machine.settings["engine_options"])
+    orders: dict[str, Any] = {}
+    predicted: dict[str, Timeline] = {}
+    for setting in settings:
+        runs = [figures(trial.timeline, levels) for trial in _of(setting, trials)]
+        orders[setting.name] = {"measured": middle(runs), "runs": runs}
+        if setting != settings[0]:
+            first, mine = _of(settings[0], trials)[0], _of(setting, trials)[0]
+            orders[setting.name]["answers"] = {"than": settings[0].name, **differing(first.answers, mine.answers)}
+        blocks = runtime.engine.start_over(setting.feed)
+        if prediction := predict(setting, trials, course, shape(options, setting.feed, blocks), known):
+            predicted[setting.name] = prediction.timeline
+            orders[setting.name] |= _beside(prediction, orders[setting.name]["measured"], levels)
+    names = dump.reviews["restaurant_id"].n_unique()
+    about = (
+        f"{names:,} restaurants, {dump.reviews.height:,} reviews, each order {'once' if repeat == 1 else f'{repeat} times'} on one engine"
+    )
+    sources = sorted({one["fitted_on"] for one in orders.values() if "fitted_on" in one})
+    said = {"prediction": f"predicted: by simulation, rates from {' and '.join(sources)}"} if sources else {}
+    typical = {setting.name: _typical(_of(setting, trials)).timeline for setting in settings}
+    return Compared({"about": about, "orders": orders, **said}, typical, predicted)
+
+
+def _of(setting: Setting, trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.setting == setting]
+
+
+def _typical(trials: Sequence[Trial]) -> Trial:
+    return sorted(trials, key=lambda trial: trial.timeline.seconds)[(len(trials) - 1) // 2]
+
+
+def _rates_of(course: Course, settings: Sequence[Setting], progress: Progress, stop: Stop) -> CostModel | None:
+    compared = {setting.order.name for setting in settings}
+    order = next((one for name, one in ORDERS.items() if name not in compared), ORDERS["fifo"])
+    progress.stage(f"run to fit the prediction on: {order.name}")
+    trial = course.run(Setting(order, settings[0].feed), progress, stop)
+    return CostModel.fit(trial.steps, assumed(str(course.runtime.machine.settings["device"]))) if trial.steps else None
+
+
+def _beside(prediction: Prediction, measured: Figures, levels: Sequence[ServiceLevel]) -> dict[str, Any]:
+    said = figures(prediction.timeline, levels)
+    error = round(said["seconds"] / measured["seconds"] - 1, 4) if measured["seconds"] else None
+    return {"predicted": said, "total_error": error, "rates": _rates(prediction.model), "fitted_on": prediction.source}
+
+
+def simulate(
+    workload: Workload,
+    orders: Sequence[Order],
+    engine: Shape,
+    rates: CostModel,
+    feed: Feed,
+    levels: Sequence[ServiceLevel],
+    progress: Progress,
+    stop: Stop,
+    priorities: Priorities | None = None,
+) -> Compared:
+    """Every order once, by simulation."""
+    found: dict[str, Any] = {}
+    predicted: dict[str, Timeline] = {}
+    for order in orders:
+        stop()
+        progress.stage(f"simulating {order.name}")
+        timeline = Simulation(workload, order, engine, rates, feed == "generate", priorities).run()
+        predicted[order.name] = timeline
+        found[order.name] = {"predicted": figures(timeline, levels), "rates": _rates(rates)}
+    return Compared({"about": "simulated", "orders": found}, {}, predicted)
+
+
+def replay(
+    past: PastRun,
+    orders: Sequence[Order],
+    engine: Shape,
+    levels: Sequence[ServiceLevel],
+    progress: Progress,
+    stop: Stop,
+    priorities: Priorities | None = None,
+) -> Compared:
+    """What a past run would have taken in each order. Its own order is simulated first, and the rates are brought to the seconds that it
+    took; so its own total is no prediction, the others are."""
+    own = next((order for order in orders if order.name == past.order), None)
+    if own is None:
+        raise BadConfiguration(f"this run went by '{past.order}', which is no order of this version; compare another run")
+    progress.stage(f"simulating {own.name}, the order of that run")
+    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate").run()
+    scale = past.timeline.seconds / first.seconds if first.seconds else 1.0
+    rates = replace(past.rates, **{name: getattr(past.rates, name) * scale for name in ("step_s", "prefill_s", "decode_s")})
+    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, priorities)
+    compared.found["orders"][own.name]["measured"] = figures(past.timeline, levels)
+    about = (
+        f"run {past.run_id}: {past.timeline.restaurants.height:,} restaurants, {past.timeline.requests.height:,} requests, order {own.name}"
+    )
+    compared.found["about"] = about
+    before = f"{past.rates.steps:,} measured steps" if past.rates.steps else "rates assumed for this kind of device"
+    compared.found["prediction"] = (
+        f"predicted: by simulation; {before}, times {scale:.2f} so that {own.name} takes the {past.timeline.seconds:,.1f} s that it took"
+    )
+    return replace(compared, measured={own.name: past.timeline})
+
+
+def _rates(model: CostModel) -> dict[str, Any]:
+    return {name: value for name, value in asdict(model).items() if name != "output_tokens"}
+
+
+def write(folder: Path, compared: Compared, title: str) -> Path:
+    """compare.json and compare.png; the path of the first. Raises TryAgain where they cannot be written, BadConfiguration without
+    matplotlib."""
+    lines = [{name: _complete(one) for name, one in side.items()} for side in (compared.measured, compared.predicted)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        durable.write_json(folder / JSON, compared.found)
+        durable.write(folder / PLOT, draw_orders(title, *lines))
+    except ImportError:
+        raise BadConfiguration("matplotlib cannot be imported; run `make setup`, or install the extra 'evaluate'") from None
+    except OSError as error:
+        raise TryAgain(f"{folder}: the comparison could not be written ({durable.first_line(error)}); make room and run again") from None
+    return folder / JSON
+
+
+def _complete(timeline: Timeline) -> pl.Series:
+    return timeline.restaurants.filter(pl.col("started").is_not_null())["finished_s"]

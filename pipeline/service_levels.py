@@ -1,0 +1,87 @@
+"""Service levels: how many requests and restaurants came within a promised time, and how much of that a second.
+
+Goodput is the throughput that counts only what met its service level (DistServe: Zhong et al. 2024, OSDI, there the highest rate of
+requests at which a given share meets it; here a run's rate is what it is, and what met it is counted).
+
+`ttft`: a request meets it whose first output token was here within so many seconds of its submission to the engine (`first_token_s` of
+`requests.parquet`). What a request waits before that, for its place in the order, is not in it: all of a dump is there at the start, and
+the restaurant is what somebody waits for. `restaurant`: a restaurant meets it whose last answer of its own, the comparison with its peers
+left out, was here within so many seconds of the run's first submission (`finished_s` of `restaurants.parquet`).
+
+Failed and cut-off requests and failed and pending restaurants count as missed. Reused answers and carried-over restaurants count neither
+way: the engine did nothing for them, and a rate that grew with the store would say nothing of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from pipeline.measured_costs import asked_of_engine
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """At most so many `seconds`. `task`: of `ttft`, for this task's requests alone."""
+
+    of: Literal["ttft", "restaurant"]
+    seconds: float
+    task: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is given: ttft.sentiment."""
+        return f"{self.of}.{self.task}" if self.task else self.of
+
+
+def attained(levels: Sequence[ServiceLevel], requests: pl.DataFrame, restaurants: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row per level. `requests` and `restaurants`: columns of a run's tables, rows of this run; rows of earlier ones are passed over.
+
+    `met` of `number`, `attainment` their quotient (null where there is nothing to meet it); of ttft the same by task (`tasks`). `goodput`
+    per second from the first submission to the last answer: `requests` that met it, or belong to a restaurant that did; their `tokens`,
+    prompt (those from the cache too) and output; `restaurants` that met it, or all of whose requests did.
+    """
+    asked = asked_of_engine(requests)
+    seconds = asked["finished_s"].max()
+    return [_attained(level, asked, restaurants, float(seconds) if isinstance(seconds, (int, float)) else 0.0) for level in levels]
+
+
+def _attained(level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFrame, seconds: float) -> dict[str, Any]:
+    concerned = asked.filter(pl.col("task") == level.task) if level.task else asked
+    places = restaurants.filter(pl.col("restaurant_id").is_in(concerned["restaurant_id"].unique().implode()), ~pl.col("reused"))
+    if level.of == "ttft":
+        in_time = (pl.col("status") == "ok") & (pl.col("first_token_s") <= level.seconds)
+        rated = concerned.with_columns(in_time.fill_null(False).alias("met"))
+        late = rated.filter(~pl.col("met"))["restaurant_id"].unique()
+        places = places.with_columns(met=~pl.col("restaurant_id").is_in(late.implode()))
+        number, tasks = rated.height, {"tasks": _by_task(rated)}
+    else:
+        in_time = pl.col("status").is_in(["ok", "partial"]) & (pl.col("finished_s") <= level.seconds)
+        places = places.with_columns(in_time.fill_null(False).alias("met"))
+        on_time = places.filter("met")["restaurant_id"]
+        rated = concerned.with_columns(met=pl.col("restaurant_id").is_in(on_time.implode()))
+        number, tasks = places.height, {}
+    met = int((rated if level.of == "ttft" else places)["met"].sum())
+    good = rated.filter("met")
+    produced = {
+        "restaurants": int(places["met"].sum()),
+        "requests": good.height,
+        "tokens": sum(int(good[name].sum()) for name in ("prompt_tokens", "output_tokens")),
+    }
+    return {
+        "level": level.name,
+        "seconds": level.seconds,
+        "met": met,
+        "number": number,
+        "attainment": met / number if number else None,
+        **tasks,
+        "goodput": {name: round(count / seconds, 4) if seconds else None for name, count in produced.items()},
+    }
+
+
+def _by_task(rated: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    rows = rated.group_by("task").agg(pl.col("met").sum(), pl.len().alias("number")).sort("task")
+    return {task: {"met": met, "number": number, "attainment": met / number} for task, met, number in rows.iter_rows()}

@@ -1,0 +1,128 @@
+"""A committed run as a workload: exact tokens and stages, and when each answer was there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from pipeline.costs import CostModel, assumed
+from pipeline.engine import Feed, settings
+from pipeline.errors import BadData, JobError, NoInput
+from pipeline.measured_costs import asked_of_engine
+from pipeline.order import prefill_cost
+from pipeline.records import Request, Restaurant, Sampling
+from pipeline.restaurants import group
+from pipeline.results import committed
+from pipeline.reviews import Selection, read
+from pipeline.simulation.assembled import assembled
+from pipeline.simulation.deduced import Row, deduced
+from pipeline.simulation.workload import Ask, Bundle, Bundles, blank
+from pipeline.tables import Results
+from pipeline.timeline import Timeline, measured_timeline
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """`workload`: what it asked an engine, answers from the store left out; `timeline`: how that went. `options`: of its engine. `rates`:
+    what it knew of costs when it ended."""
+
+    run_id: str
+    order: str
+    feed: Feed
+    device: str
+    options: Mapping[str, Any]
+    model: str
+    workload: Bundles
+    timeline: Timeline
+    rates: CostModel
+
+
+def read_past_run(output: Path, warn: Warn) -> PastRun:
+    """The committed run of an output folder of `analyze`. The order of arrival is read from its dump once more; where that has changed or
+    is gone, restaurants arrive by id, with a warning. Raises NoInput, BadData, BadConfiguration."""
+    found = committed(output)
+    if found is None:
+        raise NoInput(f"{output}: holds no committed run of analyze")
+    folder, manifest = found
+    try:
+        tables = _with_first_tokens(Results.read(folder))
+        asked = asked_of_engine(tables.requests).sort("position")
+        columns = ("restaurant_id", "task", "stage", "prompt_tokens", "cached_tokens", "output_tokens")
+        rows = [Row(*row) for row in asked.filter(asked["status"] != "failed").select(columns).iter_rows()]
+    except (OSError, PolarsError) as error:
+        raise BadData(f"{folder}: its tables cannot be read ({str(error)[:120]})") from None
+    if not rows:
+        raise BadData(f"{folder}: this run asked nothing of an engine; compare one that did")
+    arrivals = _arrivals(manifest, sorted({row.restaurant_id for row in rows}), warn)
+    peers = dict(tables.restaurants.select("restaurant_id", "peers").drop_nulls().iter_rows())
+    workload = assembled(_asks(rows), [Restaurant(name, (), arrival=place) for name, place in arrivals.items()], peers)
+    workload = Bundles([_estimated(one) for one in workload.bundles])
+    machine = manifest["settings"]
+    options = settings(machine["device"], machine["engine_options"])
+    return PastRun(
+        str(manifest["run_id"]),
+        str(manifest["order"]),
+        machine["feed"],
+        machine["device"],
+        options,
+        str(manifest["model"]),
+        workload,
+        measured_timeline(tables, workload, None),
+        _rates(manifest),
+    )
+
+
+def _with_first_tokens(tables: Results) -> Results:
+    """Runs of before that column was there."""
+    if "first_token_s" in tables.requests.columns:
+        return tables
+    return replace(tables, requests=tables.requests.with_columns(first_token_s=pl.col("queue_s") + pl.col("prefill_s")))
+
+
+def _asks(rows: list[Row]) -> list[Ask]:
+    asks = []
+    for number, (row, part) in enumerate(zip(rows, deduced(rows), strict=True)):
+        task: Any = row.task
+        request = Request(str(number), task, row.stage, row.restaurant_id, blank(row.prompt_tokens), Sampling(1), part.chunk, part.common)
+        asks.append(Ask(request, row.output_tokens, part.shared))
+    return asks
+
+
+def _estimated(bundle: Bundle) -> Bundle:
+    """With what its first stages cost as the estimate, by which restaurants enter; the run's own estimate is not kept."""
+    first = (ask.request for stage in bundle.stages if not stage.after and not stage.compares for ask in stage.asks)
+    return replace(bundle, restaurant=replace(bundle.restaurant, estimate=prefill_cost(first)))
+
+
+def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> dict[str, int]:
+    """Places in the dump by restaurant, gaps left out."""
+    try:
+        dump = read([one["path"] for one in manifest["inputs"]], manifest["columns"], _selection(manifest["selection"]))
+        if {one.digest for one in dump.files} != {one["digest"] for one in manifest["inputs"]}:
+            raise BadData("it has changed since")
+        table = group(dump, {}, 0, 0).table.sort("arrival")
+        known = [name for name in table["restaurant_id"] if name in set(names)]
+    except (JobError, KeyError, TypeError, ValueError) as error:
+        warn(f"warning: the dump of this run cannot be read again ({error}); restaurants are taken to arrive by id")
+        known = []
+    return {name: place for place, name in enumerate([*known, *sorted(set(names) - set(known))])}
+
+
+def _selection(chosen: Mapping[str, Any]) -> Selection:
+    since, until = (datetime.fromisoformat(one) if one else None for one in (chosen["since"], chosen["until"]))
+    return Selection(tuple(chosen["restaurants"]), since, until, chosen["limit"])
+
+
+def _rates(manifest: Mapping[str, Any]) -> CostModel:
+    kept = manifest.get("costs", {}).get("model", {}).get("after", {})
+    if not kept.get("steps"):
+        return assumed(manifest["settings"]["device"])
+    return CostModel(kept["step_s"], kept["prefill_s"], kept["decode_s"], {}, kept["steps"], kept["error"])

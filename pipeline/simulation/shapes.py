@@ -1,0 +1,40 @@
+"""From an engine's settings to what the simulation needs to know of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import Feed, window
+from pipeline.simulation.engine import Shape
+
+BLOCK_SIZE = 16  # vLLM's own where none is set
+BYTES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2}
+
+
+def shape(options: Mapping[str, Any], feed: Feed, blocks: int | None) -> Shape:
+    """`options`: of `engine.settings`. `blocks`: that the KV cache holds, None where nobody knows; then it holds everything."""
+    return Shape(
+        max_num_seqs=int(options["max_num_seqs"]),
+        max_num_batched_tokens=int(options["max_num_batched_tokens"]),
+        block_size=int(options.get("block_size", BLOCK_SIZE)),
+        blocks=blocks,
+        window=window(options, feed),
+        priority=options.get("scheduling_policy") == "priority",
+    )
+
+
+def kv_blocks(folder: Path | None, options: Mapping[str, Any]) -> int | None:
+    """Blocks that fit `kv_cache_memory_bytes`: two vectors per layer and key-value head for each token of a block, one block set aside.
+    None where the memory is not fixed by an option, or the model's configuration is not at hand or of another kind."""
+    try:
+        config = json.loads((Path(folder or "") / "config.json").read_text())
+        heads = config.get("num_key_value_heads", config["num_attention_heads"])
+        width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        kept = BYTES[str(options.get("dtype", config.get("dtype", config.get("torch_dtype"))))]
+        block: int = 2 * config["num_hidden_layers"] * heads * width * kept * int(options.get("block_size", BLOCK_SIZE))
+        return max(int(options["kv_cache_memory_bytes"]) // block - 1, 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,66 @@
+"""What a simulation asks of an order, as a run asks it: when a restaurant enters, what its requests cost, which of them goes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.clock import Clock
+from pipeline.costs import CostModel
+from pipeline.forecast import UNMEASURED, Cost, Predictor
+from pipeline.order import Key, Order, Standing, rank
+from pipeline.priorities import Priorities
+from pipeline.records import Answer, Request, Restaurant
+from pipeline.schedule import Schedule
+from pipeline.simulation.engine import Call, Shape, SimulatedEngine
+
+
+@dataclass(frozen=True)
+class EngineClock(Clock):
+    """The engine's own seconds; its day begins when it is made."""
+
+    engine: SimulatedEngine | None = None
+
+    @property
+    def now_s(self) -> float:
+        return self.engine.now_s if self.engine else 0.0
+
+
+class Turns:
+    """One order over the restaurants of a workload. `whole`: everything has to be known before the first request goes."""
+
+    def __init__(self, order: Order, priorities: Priorities, shape: Shape, model: CostModel, engine: SimulatedEngine) -> None:
+        known = model if model.output_tokens else replace(model, output_tokens=UNMEASURED.output_tokens)
+        self._schedule = Schedule(order, priorities, Predictor(known, shape.max_num_seqs, shape.block_size), EngineClock(engine=engine))
+        self._seconds = known.seconds
+        self._forecasts = order.heeds_deadlines and bool(priorities.deadlines)
+        self.whole = order.whole
+
+    def entering(self, restaurants: Sequence[Restaurant]) -> Iterator[tuple[int, Restaurant]]:
+        """Their places in the order in which they enter, each chosen when it is asked for, and what the order adds to them."""
+        places = {one.restaurant_id: place for place, one in enumerate(restaurants)}
+        standings = (Standing(one.restaurant_id, one.arrival, one.estimate, self._seconds(one.estimate, 0.0)) for one in restaurants)
+        for standing in self._schedule.in_turn(standings):
+            place = places[standing.restaurant_id]
+            yield place, replace(restaurants[place], urgent=standing.urgent, turn=standing.turn)
+
+    def cost(self, requests: Iterable[Request]) -> Cost:
+        """Of what a restaurant asks first."""
+        return self._schedule.cost(list(requests))
+
+    def key(self, request: Request, restaurant: Restaurant, cost: Cost, number: int) -> Key:
+        """The request's place among those that are ready; `number`: its place in its plan."""
+        return self._schedule.key(request, restaurant, cost, number)
+
+    def rank(self, key: Key) -> int:
+        """What the engine's own queue is told."""
+        return rank(key)
+
+    def answered(self, request: Request, call: Call) -> None:
+        """The engine has answered it."""
+        if self._forecasts:
+            self._schedule.answered(request, Answer("", output_tokens=call.output))
+
+    def closed(self, restaurant: Restaurant) -> None:
+        """Its last answer of its own is in."""
+        self._schedule.closed(restaurant.restaurant_id)

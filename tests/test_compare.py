@@ -1,0 +1,287 @@
+"""Orders side by side: figures, trials on one engine, past runs in other orders, and the command."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from clocked_engine import ClockedMachine
+from test_analysis import Silent
+
+from pipeline.analysis import analyze
+from pipeline.errors import BadData, NoInput
+from pipeline.job import Job, Stop
+from pipeline.order import ORDERS
+from pipeline.order_figures import differing, figures, middle, most_overtaken, sizes
+from pipeline.order_plot import draw_orders
+from pipeline.order_table import page
+from pipeline.order_trials import Setting, rotated
+from pipeline.orders_compared import measure, replay, write
+from pipeline.records import Answer
+from pipeline.runtime import Runtime
+from pipeline.service_levels import ServiceLevel
+from pipeline.simulation.deduced import Row, deduced
+from pipeline.simulation.past_run import read_past_run
+from pipeline.simulation.shapes import kv_blocks, shape
+from pipeline.timeline import REQUESTS, RESTAURANTS, Timeline, table
+
+ROOT = Path(__file__).parent.parent
+OPTIONS = {"max_num_seqs": 8, "max_num_batched_tokens": 256}
+WORDS = "soup noodles waiter slow lovely warm rice table spicy cold cheap queue friendly fresh late kind burnt quiet".split()  # noqa: SIM905
+
+
+def rows(sizes, seed=1):
+    """Restaurants of so many reviews, in shuffled order."""
+    draw = random.Random(seed)
+    made = [
+        {"restaurant_id": f"r{place:02}", "text": " ".join(draw.choices(WORDS, k=draw.randint(2, 30))) + f" {place}-{i}"}
+        for place, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    draw.shuffle(made)
+    return made
+
+
+SKEWED = [2, 30, 3, 22, 2, 5, 2, 12, 3, 40, 2, 6]
+
+
+def settings(*orders):
+    return [Setting(ORDERS[name], "continuous") for name in orders]
+
+
+def timeline(*restaurants):
+    """Restaurants as (id, arrival, cost, started, finished_s, compared_s), a request of 10 tokens each."""
+    columns = dict(zip(RESTAURANTS, zip(*restaurants, strict=True), strict=True))
+    asked = {name: [] for name in REQUESTS}
+    for one in restaurants:
+        for name, value in zip(REQUESTS, (one[1], "sentiment", "label", 10, 4, 1, one[4] / 2, one[4]), strict=True):
+            asked[name].append(value)
+    return Timeline(table(columns, RESTAURANTS), table(asked, REQUESTS), max(one[4] for one in restaurants))
+
+
+THREE = timeline(("a", 0, 90, 2, 9.0, 12.0), ("b", 1, 10, 0, 1.0, None), ("c", 2, 20, 1, 3.0, 4.0))
+
+
+def test_the_figures_of_a_timeline():
+    found = figures(THREE, [ServiceLevel("restaurant", 3.0)])
+    assert found["seconds"] == 9.0
+    assert found["finished"] == {"mean": 4.333, "median": 3.0, "p95": 8.4}
+    assert found["compared"]["mean"] == 5.667
+    assert (found["computed_tokens"], found["cached_share"], found["output_tokens"]) == (18, 0.4, 3)
+    assert found["first_token"] == {"sentiment": {"small": 0.5, "middle": 1.5, "large": 4.5}}
+    assert found["service_levels"][0]["met"] == 2
+
+
+def test_overtaking_is_counted_in_tokens_against_the_order_of_arrival():
+    assert most_overtaken(THREE.restaurants) == {"restaurant_id": "a", "tokens": 30}
+    in_order = THREE.restaurants.with_columns(started="arrival")
+    assert most_overtaken(in_order) is None
+
+
+def test_sizes_are_thirds_by_cost():
+    assert dict(sizes(THREE.restaurants).iter_rows()) == {1: "small", 2: "middle", 0: "large"}
+
+
+def test_the_middle_of_several_runs_is_each_numbers_median():
+    runs = [{"seconds": s, "finished": {"mean": m}, "overtaken": None} for s, m in ((3.0, 1.0), (1.0, 9.0), (2.0, 4.0))]
+    assert middle(runs) == {"seconds": 2.0, "finished": {"mean": 4.0}, "overtaken": None}
+
+
+def test_answers_that_differ_are_counted_by_what_they_say():
+    one = {"a": Answer("a", "x"), "b": Answer("b", logprobs={1: -1.0}), "c": Answer("c", "y"), "d": Answer("d", "z")}
+    other = {"a": Answer("a", "x", queue_s=3.0), "b": Answer("b", logprobs={1: -1.01}), "c": Answer("c", "Y"), "e": Answer("e")}
+    assert differing(one, other) == {"compared": 3, "changed": 2, "elsewhere": 2}
+    assert differing(one, {"b": Answer("b", logprobs={1: -1.0005})})["changed"] == 0
+
+
+def test_every_setting_runs_as_often_and_rounds_begin_with_another():
+    names = [one.name for one in rotated(settings("restaurant", "fifo", "task"), 3)]
+    assert [names[i] for i in (0, 3, 6)] == ["restaurant", "fifo", "task"]
+    assert sorted(names) == sorted(["restaurant", "fifo", "task"] * 3)
+
+
+@pytest.fixture
+def machine(model, patched):
+    return ClockedMachine(model, patched, **OPTIONS)
+
+
+@pytest.fixture
+def measured(tmp_path, machine, write_dump):
+    dump, other = write_dump(tmp_path / "dump.parquet", rows(SKEWED)), write_dump(tmp_path / "other.parquet", rows([9, 4, 20], seed=2))
+
+    def run(orders, repeat=1, fit_on=(), sizes=None):
+        inputs = [write_dump(tmp_path / "sized.parquet", rows(sizes))] if sizes else [dump]
+        job = Job(inputs, tmp_path / "unused")
+        levels = [ServiceLevel("restaurant", 60.0)]
+        return measure(job, [other] if fit_on else [], settings(*orders), repeat, Runtime(machine), levels, Silent(), Stop())
+
+    return run
+
+
+def test_the_prediction_from_other_orders_is_what_an_engine_by_the_same_rules_takes(measured):
+    orders = measured(["restaurant", "fifo", "task", "prompt"]).found["orders"]
+    for name, one in orders.items():
+        assert abs(one["total_error"]) < 0.03, name
+        assert one["predicted"]["finished"]["mean"] == pytest.approx(one["measured"]["finished"]["mean"], rel=0.05), name
+        assert one["predicted"]["computed_tokens"] == pytest.approx(one["measured"]["computed_tokens"], rel=0.02), name
+        assert one["rates"]["prefill_s"] == pytest.approx(0.002, rel=0.05)
+    assert orders["restaurant"]["measured"]["finished"]["mean"] < 0.8 * orders["fifo"]["measured"]["finished"]["mean"]
+
+
+def test_rates_fitted_on_other_restaurants_predict_a_single_order_too(measured):
+    found = measured(["restaurant", "fifo"], fit_on=True).found
+    assert found["orders"]["fifo"]["fitted_on"] == "other restaurants, asked first"
+    assert all(abs(one["total_error"]) < 0.03 for one in found["orders"].values())
+
+
+def test_one_order_alone_has_nothing_to_be_predicted_from(measured):
+    found = measured(["fifo"]).found
+    assert "predicted" not in found["orders"]["fifo"]
+    assert "prediction" not in found
+
+
+def test_every_run_asks_everything_anew_and_answers_are_compared(measured, machine):
+    found = measured(["restaurant", "fifo"], repeat=2).found
+    runs = [run for one in found["orders"].values() for run in one["runs"]]
+    assert len(runs) == 4
+    assert len({run["requests"] for run in runs}) == 1
+    assert runs[0] == runs[1]  # nothing of the run before was left in cache or store
+    assert found["orders"]["fifo"]["answers"] == {"than": "restaurant", "compared": runs[0]["requests"], "changed": 0, "elsewhere": 0}
+
+
+def test_the_table_shows_measured_and_predicted_beside_each_other(measured):
+    said = page(measured(["restaurant", "fifo"]).found)
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("restaurant  ", "fifo  ", "  predicted"))][:4] == [
+        "restaurant",
+        "predicted",
+        "fifo",
+        "predicted",
+    ]
+    for word in ("service level", "strengths, small", "0 of ", "rates from the other orders"):
+        assert word in said
+
+
+def test_figures_and_a_picture_are_written(measured, tmp_path):
+    path = write(tmp_path / "made" / "here", measured(["restaurant", "fifo"]), "title")
+    assert json.loads(path.read_text())["orders"].keys() == {"restaurant", "fifo"}
+    assert path.with_name("compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_nothing_is_a_picture():
+    assert draw_orders("none", {}, {"fifo": pl.Series([], dtype=pl.Float64)}).startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def past(tmp_path, machine, write_dump):
+    """A committed run on that engine; `past(order)` is its output folder."""
+
+    def run(order):
+        dump = write_dump(tmp_path / "dump.parquet", rows(SKEWED))
+        machine.made.start_over("continuous")
+        analyze(Job([dump], tmp_path / order), ORDERS[order], machine, Silent())
+        return tmp_path / order
+
+    return run
+
+
+def test_a_past_run_in_its_own_order_is_what_it_was_and_in_another_what_that_takes(past, machine):
+    by_cost, by_arrival = (read_past_run(past(order), print) for order in ("restaurant", "fifo"))
+    engine = shape(by_cost.options, "continuous", None)
+    found = replay(by_cost, [ORDERS["restaurant"], ORDERS["fifo"]], engine, [], Silent(), Stop()).found["orders"]
+    own, other = found["restaurant"], found["fifo"]
+    assert own["predicted"]["seconds"] == pytest.approx(own["measured"]["seconds"])
+    assert own["predicted"]["computed_tokens"] == pytest.approx(own["measured"]["computed_tokens"], rel=0.03)
+    assert own["predicted"]["finished"]["mean"] == pytest.approx(own["measured"]["finished"]["mean"], rel=0.1)
+    really = figures(by_arrival.timeline)
+    assert other["predicted"]["seconds"] == pytest.approx(really["seconds"], rel=0.05)
+    assert other["predicted"]["finished"]["mean"] == pytest.approx(really["finished"]["mean"], rel=0.1)
+
+
+def test_restaurants_of_a_past_run_arrive_as_in_its_dump_or_by_id_where_that_is_gone(past, tmp_path):
+    output, said = past("fifo"), []
+    arrived = [one.restaurant_id for one in read_past_run(output, said.append).workload.restaurants]
+    assert arrived == list(dict.fromkeys(row["restaurant_id"] for row in rows(SKEWED)))
+    assert not said
+    (tmp_path / "dump.parquet").unlink()
+    assert [one.restaurant_id for one in read_past_run(output, said.append).workload.restaurants] == sorted(arrived)
+    assert "arrive by id" in said[0]
+
+
+def test_a_folder_without_a_run_or_with_one_that_asked_nothing_is_refused(past, tmp_path):
+    with pytest.raises(NoInput, match="no committed run"):
+        read_past_run(tmp_path, print)
+    output = past("fifo")
+    requests = next((output / "current").resolve().glob("requests.parquet"))
+    pl.read_parquet(requests).with_columns(reused=pl.lit(True)).write_parquet(requests)
+    with pytest.raises(BadData, match="asked nothing"):
+        read_past_run(output, print)
+
+
+def test_what_prompts_shared_is_deduced_from_lengths_and_hits():
+    found = deduced(
+        [
+            Row("a", "sentiment", "label", 130, 96, 1),
+            Row("a", "sentiment", "label", 150, 96, 1),
+            Row("a", "summary", "part", 300, 32, 50),
+            Row("a", "strengths", "find", 290, 256, 20),
+            Row("a", "strengths", "praise", 159, 128, 1),
+            Row("b", "sentiment", "label", 200, 96, 1),
+            Row("b", "strengths", "praise", 209, 192, 1),
+        ]
+    )
+    assert sum(tokens for _, tokens in found[4].shared) == 150  # the question about the same review's sentiment, as a whole
+    assert found[4].shared == found[1].shared != found[6].shared
+    assert found[0].shared == found[1].shared[:1]
+    assert found[2].shared == found[3].shared
+    assert found[2].common == 256
+
+
+def test_blocks_follow_from_a_models_configuration(tmp_path):
+    config = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576, "dtype": "bfloat16"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert kv_blocks(tmp_path, {"kv_cache_memory_bytes": 2 << 30, "block_size": 32, "dtype": "float32"}) == 1455
+    assert kv_blocks(tmp_path, {"block_size": 32}) is None
+    assert kv_blocks(None, {"kv_cache_memory_bytes": 2 << 30}) is None
+
+
+# The command
+
+
+def jobs(*arguments):
+    command = [sys.executable, "-m", "jobs", "compare", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["reviews.parquet", "--restaurants", "5"],
+        ["reviews.parquet", "--simulate-only"],
+        ["--restaurants", "5", "--feed", "continuous", "--feed", "generate"],
+        ["--restaurants", "5", "--order", "magic"],
+    ],
+)
+def test_usage_errors(arguments):
+    done = jobs(*arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+
+
+def test_drawn_restaurants_are_compared_without_an_engine(tmp_path):
+    done = jobs("--restaurants", 30, "--order", "restaurant", "--order", "fifo", "--device", "cpu", "--json", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["orders"]
+    assert found["restaurant"]["predicted"]["finished"]["mean"] < found["fifo"]["predicted"]["finished"]["mean"]
+    assert (tmp_path / "compare.png").exists()
+
+
+def test_what_first_in_first_out_would_have_taken_is_one_command(past):
+    output = past("restaurant")
+    done = jobs(output)
+    assert done.returncode == 0, done.stderr
+    assert "starting vLLM" not in done.stderr
+    assert any(line.startswith("fifo") for line in done.stdout.splitlines())
