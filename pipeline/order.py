@@ -158,8 +158,9 @@ def rank(key: Key) -> int:
     (then vLLM takes what it was given first). What does not fit its bits goes with the last."""
     level, turn, value = (int(part) for part in key[:3])
     most = (1 << VALUE_BITS - 1) - 1
-    fitting = min(turn, (1 << TURN_BITS) - 1)
-    return (level << VALUE_BITS + TURN_BITS) + (fitting << VALUE_BITS) + max(-most, min(value, most))
+    if turn >= 1 << TURN_BITS:
+        turn, value = (1 << TURN_BITS) - 1, most
+    return (level << VALUE_BITS + TURN_BITS) + (turn << VALUE_BITS) + max(-most, min(value, most))
 
 
 def prefill_cost(requests: Iterable[Request], block_size: int | None = 1) -> int:
