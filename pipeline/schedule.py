@@ -47,7 +47,8 @@ class Schedule:
         for _ in waiting:
             while opened[following]:
                 following += 1
-            endangered = watch.in_danger(self._forecast, self.clock.now_s) if watch else None
+            watched = watch if self.order.level(waiting[following]) == IN_TURN else None  # the urgent go before those in danger
+            endangered = watched.in_danger(self._forecast, self.clock.now_s) if watched else None
             place, turn = following if endangered is None else endangered, 0
             if endangered is not None:
                 self._in_danger.add(waiting[place].restaurant_id)
