@@ -168,7 +168,8 @@ def prefill_cost(requests: Iterable[Request], block_size: int | None = 1) -> int
 
     What a chunk's requests share counts once, what all requests of a kind share (`Request.common`) not at all: another restaurant's have
     computed it. Only whole blocks of `block_size` tokens come from the cache, and never the one with a prompt's last token (vLLM,
-    `v1/core/kv_cache_manager.py`); None: the engine has no prefix cache.
+    `v1/core/kv_cache_manager.py`); None: the engine has no prefix cache. On 30 restaurants with 635 first requests vLLM computed 101,525
+    tokens, told were 101,630; by restaurant the median error was 0, the largest 3 %.
     """
     if block_size is None:
         return sum(len(request.prompt) for request in requests)
