@@ -68,12 +68,15 @@ class Feed:
         if alone:
             self._alone.append(question)
         else:
-            self._push(question, question.waiting[0][0])
+            self._push(question, min((work for work, _, _ in question.waiting), key=self._level))
 
     def hasten(self, question: Question, work: Work) -> None:
         """One more restaurant waits for a question. If it is an urgent one, the question is no longer behind others."""
-        if question.place is not None and self._schedule.level(work.restaurant.restaurant) < int(question.place[0]):
+        if question.place is not None and self._level(work) < int(question.place[0]):
             self._push(question, work)
+
+    def _level(self, work: Work) -> int:
+        return self._schedule.level(work.restaurant.restaurant)
 
     def _push(self, question: Question, work: Work) -> None:
         restaurant, cost = work.restaurant.restaurant, work.cost or Cost()

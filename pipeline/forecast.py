@@ -88,12 +88,14 @@ class Forecast:
     def __init__(self, predictor: Predictor, clock: Clock) -> None:
         self._predictor, self._clock = predictor, clock
         self._open: dict[str, float] = {}
+        self._open_s = 0.0  # their sum
         self._first_s: float | None = None
         self._answered = 0.0
 
     def opened(self, restaurant_id: str, seconds: float) -> None:
         """A restaurant whose requests are asked from now on."""
         self._open[restaurant_id] = seconds
+        self._open_s += seconds
 
     def answered(self, request: Request, answer: Answer) -> None:
         """By the engine."""
@@ -102,12 +104,14 @@ class Forecast:
             self._first_s = self._clock.now_s
         else:
             self._answered += seconds
-        if request.restaurant_id in self._open:
-            self._open[request.restaurant_id] = max(self._open[request.restaurant_id] - seconds, 0.0)
+        less = min(seconds, self._open.get(request.restaurant_id, 0.0))
+        if less:
+            self._open[request.restaurant_id] -= less
+            self._open_s -= less
 
     def closed(self, restaurant_id: str) -> None:
         """Its last answer is in."""
-        self._open.pop(restaurant_id, None)
+        self._open_s = max(self._open_s - self._open.pop(restaurant_id, 0.0), 0.0)
 
     @property
     def pace(self) -> float:
@@ -117,5 +121,4 @@ class Forecast:
 
     def finish_s(self, ahead: Seconds) -> Seconds:
         """Seconds from the run's start until what is open and `ahead` (predicted seconds, own work included) are done, at the latest."""
-        open_s = sum(self._open.values())
-        return (ahead + open_s) * (self.pace * SAFETY) + (self._clock.now_s + self._predictor.chain_s * self.pace)
+        return (ahead + self._open_s) * (self.pace * SAFETY) + (self._clock.now_s + self._predictor.chain_s * self.pace)

@@ -37,16 +37,18 @@ class Schedule:
         """Restaurants in the order in which they are opened, each chosen when it is asked for: the urgent, deadlines in danger, then by the
         order, nobody further behind first in, first out than the bound allows. All of them have arrived before the first is opened."""
         urgent = self._priorities.urgent
-        waiting = sorted((replace(one, urgent=one.restaurant_id in urgent) for one in everyone), key=self.order.entry)
+        named = (replace(one, urgent=True) if one.restaurant_id in urgent else one for one in everyone)
+        waiting = sorted(named, key=self.order.entry)
         self._due = {one.restaurant_id: self._due[one.restaurant_id] for one in waiting if one.restaurant_id in self._due}
-        watch = Watch(waiting, self._due)
+        watch = Watch(waiting, self._due) if self._due else None
         aging = self._aging(waiting)
         opened = bytearray(len(waiting))
         following = 0
         for _ in waiting:
             while opened[following]:
                 following += 1
-            endangered = watch.in_danger(self._forecast, self.clock.now_s)
+            watched = watch if self.order.level(waiting[following]) == IN_TURN else None  # the urgent go before those in danger
+            endangered = watched.in_danger(self._forecast, self.clock.now_s) if watched else None
             place, turn = following if endangered is None else endangered, 0
             if endangered is not None:
                 self._in_danger.add(waiting[place].restaurant_id)
@@ -55,9 +57,10 @@ class Schedule:
             elif aging:
                 place, turn = aging.take(place)
             opened[place] = True
-            watch.opened(place)
-            self._forecast.opened(waiting[place].restaurant_id, waiting[place].seconds)
-            yield replace(waiting[place], turn=turn)
+            if watch:
+                watch.opened(place)
+                self._forecast.opened(waiting[place].restaurant_id, waiting[place].seconds)
+            yield replace(waiting[place], turn=turn) if turn else waiting[place]
 
     @property
     def assumption(self) -> str | None:

@@ -14,6 +14,7 @@ from pipeline.analysis import analyze
 from pipeline.errors import BadConfiguration, Stopped, TryAgain
 from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
+from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
 from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, RUN_COLUMNS
 from pipeline.tasks import sentiment, strengths
@@ -109,15 +110,23 @@ def test_one_row_per_restaurant_and_every_dump_row_is_accounted_for(run):
 
 
 @settings(max_examples=8, deadline=None)
-@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), seed=st.integers(0, 99), order=st.sampled_from(sorted(ORDERS)))
-def test_shuffling_the_dump_and_changing_the_order_change_no_result(tmp_path_factory, model, sizes, seed, order):
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    seed=st.integers(0, 99),
+    order=st.sampled_from(sorted(ORDERS)),
+    bound=st.none() | st.integers(0, 5000),
+    minutes=st.integers(-1, 60),
+)
+def test_shuffling_the_dump_and_changing_the_order_change_no_result(tmp_path_factory, model, sizes, seed, order, bound, minutes):
     frame = pl.DataFrame(rows(sizes), schema=SCHEMA, orient="row")
     found = []
+    priorities = Priorities(frozenset({"r1"}), {"r0": datetime.now(UTC) + timedelta(minutes=minutes)}, bound)
     for some, by in ((frame, "fifo"), (frame.sample(fraction=1, shuffle=True, seed=seed), order)):
         folder = tmp_path_factory.mktemp("dump")
         some.write_parquet(folder / "dump.parquet")
         machine = FakeMachine(model, seed=seed)
-        done = analyze(Job([str(folder / "dump.parquet")], folder / "out"), ORDERS[by], machine, Silent())
+        job = Job([str(folder / "dump.parquet")], folder / "out", priorities=priorities if some is not frame else Priorities())
+        done = analyze(job, ORDERS[by], machine, Silent())
         found.append({name: pl.read_parquet(done.manifest_path.parent / f"{name}.parquet") for name in ("restaurants", "reviews")})
     for before, after in zip(result_columns(found[0]), result_columns(found[1]), strict=True):
         assert before.equals(after)

@@ -1,5 +1,7 @@
 """The loop, driven by an engine without a model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from deterministic_engine import DeterministicEngine
@@ -7,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import TaskFailed
-from pipeline.order import ORDERS
+from pipeline.order import ORDERS, Standing
+from pipeline.priorities import Priorities
 from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import Tokenised
 from pipeline.run import Loop
+from pipeline.schedule import Schedule
 from pipeline.tasks.prompts import make_request
 
 
@@ -148,6 +152,73 @@ def test_the_engine_is_told_the_rank_of_the_order():
     engine = DeterministicEngine()
     drive([tokenised("a", [3], arrival=7)], [Relay(stages=1)], engine, "fifo")
     assert engine.ranks == [7]
+
+
+def test_a_second_stage_does_not_wait_behind_dearer_requests_that_are_inside_the_engine_already():
+    engine = DeterministicEngine(window=6, per_step=2)
+    answered = []
+    step = engine.step
+    engine.step = lambda: [answered.append(answer.key) or answer for answer in step()]
+    drive([tokenised("cheap", [5]), tokenised("dear", [50] * 6, 1)], [Relay(stages=2)], engine)
+    of = {request.key: (request.restaurant_id, request.stage) for request in engine.submitted}
+    assert ("cheap", "stage 1") in [of[key] for key in answered[:4]]
+
+
+def urgent_last(order="restaurant", **priorities):
+    """Twelve restaurants, the last and dearest of them urgent, admitted as a run does; who was submitted, in order."""
+    restaurants = {f"r{i}": tokenised(f"r{i}", [5 + i] * 3, i) for i in range(12)}
+    engine = DeterministicEngine(window=4, per_step=2)
+    schedule = Schedule(ORDERS[order], Priorities(**priorities))
+    standings = schedule.in_turn(Standing(name, one.restaurant.arrival, 100) for name, one in restaurants.items())
+
+    def admitted():
+        for standing in standings:
+            one = restaurants[standing.restaurant_id]
+            yield replace(one, restaurant=replace(one.restaurant, urgent=standing.urgent, turn=standing.turn))
+
+    outcomes = list(Loop([Relay(stages=2)], schedule, engine).run(admitted()))
+    assert len(outcomes) == 12
+    return [request.restaurant_id for request in engine.submitted], outcomes
+
+
+@pytest.mark.parametrize("order", sorted(set(ORDERS) - {"fifo"}))
+def test_an_urgent_restaurant_is_first_submitted_and_first_complete_in_every_order_but_fifo(order):
+    submitted, outcomes = urgent_last(order, urgent=frozenset({"r11"}))
+    assert submitted[:3] == ["r11"] * 3
+    assert outcomes[0].restaurant.restaurant_id == "r11"
+    assert urgent_last("fifo", urgent=frozenset({"r11"}))[0][:3] == ["r0"] * 3
+
+
+def test_a_question_that_an_urgent_restaurant_shares_is_not_left_behind():
+    class Shared(Relay):
+        def _request(self, restaurant, stage, ids):
+            return make_request(self.name, f"stage {stage}", restaurant.restaurant.restaurant_id, ids, Sampling(4))
+
+    rest = [tokenised(f"r{i}", [5 + i] * 4, i) for i in range(9)]
+    same, late = (tokenised(name, [60] * 4, 9) for name in ("same", "urgent"))
+    urgent = replace(late, restaurant=replace(late.restaurant, urgent=True))
+    for together in ([same, *rest[:2], urgent, *rest[2:]], [same, *rest[:7], urgent, *rest[7:]]):  # asked at once; ready for a while
+        engine = DeterministicEngine(window=8, per_step=1)
+        list(Loop([Shared(stages=1)], ORDERS["restaurant"], engine).run(iter(together)))
+        places = [i for i, request in enumerate(engine.submitted) if request.restaurant_id == "same"]
+        assert len(engine.submitted) == 9 * 4 + 4
+        assert places[-1] <= (3 if together.index(urgent) == 3 else 4 * 5)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(0, 60), st.sampled_from(sorted(ORDERS)), st.integers(1, 4))
+def test_in_the_loop_nobody_starts_later_than_the_bound_allows(sizes, most, order, window):
+    restaurants = [tokenised(f"r{i}", [1] * (1 + size % 3), i) for i, size in enumerate(sizes)]
+    schedule = Schedule(ORDERS[order], Priorities(max_overtake=most))
+    turns = schedule.in_turn(Standing(f"r{i}", i, size) for i, size in enumerate(sizes))
+    admitted = (
+        replace(restaurants[one.arrival], restaurant=replace(restaurants[one.arrival].restaurant, turn=one.turn, estimate=one.prefill))
+        for one in turns
+    )
+    engine = DeterministicEngine(window=window, per_step=1)
+    list(Loop([Relay(stages=2)], schedule, engine).run(admitted))
+    started = list(dict.fromkeys(int(request.restaurant_id[1:]) for request in engine.submitted))
+    for place, i in enumerate(started):
+        assert sum(sizes[other] for other in started[:place]) <= sum(sizes[:i]) + most
 
 
 def test_a_stop_between_steps_ends_the_run():
