@@ -24,7 +24,7 @@ class Accounts:
         self._name = known_costs.name_of(runtime)
         device = str(runtime.machine.settings.get("device"))
         self.before = known_costs.known(store, self._name, warn) or assumed(device)
-        self._opened = runtime.engine.steps.spent
+        self._opened = runtime.engine.spent
 
     def settle(self, requests: pl.DataFrame, idle_s: float) -> dict[str, Any]:
         """For the manifest, under `costs`. `requests`: rows of `requests.parquet`. A run of LEAST_STEPS steps or more changes the model
@@ -34,12 +34,12 @@ class Accounts:
         included; together with `idle` that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the
         model of before says of as many tokens in as many steps, beside the measured seconds.
         """
-        log = self._runtime.engine.steps
-        spent = log.spent - self._opened
+        kept = self._runtime.engine.steps.kept
+        spent = self._runtime.engine.spent - self._opened
         error = self._relative_error(spent)
         now = self.before
-        if len(log.kept) >= LEAST_STEPS:
-            fitted = CostModel.fit(log.kept, self.before, _answer_tokens(requests))
+        if len(kept) >= LEAST_STEPS:
+            fitted = CostModel.fit(kept, self.before, _answer_tokens(requests))
             now = self.before.updated(replace(fitted, error=error) if self.before.steps and error is not None else fitted)
             about = {"model": self._runtime.model.name, "settings": dict(self._runtime.machine.settings)}
             known_costs.keep(self._store, self._name, now, about, self._warn)

@@ -14,7 +14,7 @@ from pipeline.engine import Engine
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
-from pipeline.steps import Recording, StepLog
+from pipeline.steps import Recording, Spent, StepLog
 from pipeline.tokens import Tokens
 
 
@@ -62,6 +62,7 @@ class DeferredEngine:
         """Seconds that loading took; 0 where nothing was asked."""
         self._load = load
         self._loaded: Engine | None = None
+        self._spent_before = Spent()
 
     @property
     def unfinished(self) -> int:
@@ -72,11 +73,17 @@ class DeferredEngine:
         """Those of the engine; none before it is loaded, or where it does not write them down."""
         return self._loaded.steps if isinstance(self._loaded, Recording) else StepLog()
 
+    @property
+    def spent(self) -> Spent:
+        """In this run; an engine that was loaded before may have served others."""
+        return self.steps.spent - self._spent_before
+
     def submit(self, request: Request, rank: int) -> Answer | None:
         if self._loaded is None:
             began = time.monotonic()
             self._loaded = self._load()
             self.loaded_s = round(time.monotonic() - began, 3)
+            self._spent_before = self.steps.spent
         return self._loaded.submit(request, rank)
 
     def step(self) -> Sequence[Answer]:

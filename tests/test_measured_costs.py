@@ -110,6 +110,15 @@ def test_calibrating_is_no_part_of_a_runs_costs(timed):
     assert sum(row["engine_s"] for row in costs["tasks"] if row["stage"] is None) == pytest.approx(costs["engine"]["seconds"], rel=1e-3)
 
 
+def test_steps_of_an_engine_that_served_others_before_are_not_this_runs(nights):
+    used = TimedEngine()
+    used.steps.add(Step(1000.0, 10**6, 10**6, 0, 0))
+    machine = nights.machine()
+    machine.engine = lambda model: used
+    night = nights.run(dump("a", [3]), machine)
+    assert night.done.manifest["costs"]["engine"]["seconds"] < 100
+
+
 def test_every_request_carries_its_seconds_and_a_reused_one_none(timed):
     timed(dump("a", [4]))
     night, _ = timed(dump("a", [5]))
