@@ -31,7 +31,8 @@ class Accounts:
         that is kept beside the store.
 
         `engine`: seconds in which it had work, from the end of one step to the end of the next, what this program does between two steps
-        included; together with `idle` that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the
+        included; together with `idle`, and `warm_up_s` where the engine's first step was in this run and not in a calibration before it,
+        that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the
         model of before says of as many tokens in as many steps, beside the measured seconds.
         """
         kept = self._runtime.engine.steps.kept
@@ -44,7 +45,7 @@ class Accounts:
             about = {"model": self._runtime.model.name, "settings": dict(self._runtime.machine.settings)}
             known_costs.keep(self._store, self._name, now, about, self._warn)
         return {
-            "engine": {**asdict(replace(spent, seconds=round(spent.seconds, 3))), "idle": round(idle_s, 3)},
+            "engine": {**{name: round(value, 3) for name, value in asdict(spent).items()}, "idle": round(idle_s, 3)},
             "tasks": by_task(requests, spent.seconds if spent.steps else None, now),
             "model": {
                 "predicted_s": round(self.before.seconds(spent.prefilled, spent.decoded, spent.steps), 3) if spent.steps else None,

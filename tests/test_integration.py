@@ -110,6 +110,7 @@ def test_the_steps_of_an_engine_add_up_to_its_tokens_and_its_time(engine, tokens
     text = "A long review of a place with many dishes. " * 250  # computed in two steps
     prompts = [f"Story {n}: {text if n == 3 else ''}" for n in range(30)]
     requests = [make_request("summary", "part", "a", tokens.part(prompt), Sampling(2 + n % 5)) for n, prompt in enumerate(prompts)]
+    answers_of(engine, [make_request("summary", "part", "a", tokens.part("The first step of an engine is its warm-up"), Sampling(2))])
     before, number, began = engine.steps.spent, len(engine.steps.kept), time.monotonic()
     answers = answers_of(engine, requests).values()
     took, spent = time.monotonic() - began, engine.steps.spent - before

@@ -112,7 +112,8 @@ def test_calibrating_is_no_part_of_a_runs_costs(timed):
 
 def test_steps_of_an_engine_that_served_others_before_are_not_this_runs(nights):
     used = TimedEngine()
-    used.steps.add(Step(1000.0, 10**6, 10**6, 0, 0))
+    for _ in range(2):
+        used.steps.add(Step(1000.0, 10**6, 10**6, 0, 0))
     machine = nights.machine()
     machine.engine = lambda model: used
     night = nights.run(dump("a", [3]), machine)

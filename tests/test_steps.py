@@ -24,6 +24,13 @@ def clock(monkeypatch):
     return clock
 
 
+def used():
+    """A log whose engine is warm."""
+    log = StepLog()
+    log.add(Step(20.0, 1, 1, 0, 0))
+    return log
+
+
 def scheduled(prompt=0, generating=0, generated=None, **counts):
     details = SimpleNamespace(
         num_ctx_tokens=prompt,
@@ -38,7 +45,7 @@ def iteration(tokens, computed=0):
 
 
 def test_the_parts_of_one_prompt_count_in_the_steps_that_compute_them(clock):
-    log = StepLog()
+    log = used()
     recorder = StepRecorder(log)
     recorder.begin()
     clock.now += 3
@@ -51,7 +58,7 @@ def test_the_parts_of_one_prompt_count_in_the_steps_that_compute_them(clock):
 
 
 def test_time_without_work_belongs_to_no_step(clock):
-    log = StepLog()
+    log = used()
     recorder = StepRecorder(log)
     clock.now += 50
     recorder.begin()
@@ -65,7 +72,7 @@ def test_time_without_work_belongs_to_no_step(clock):
 
 
 def test_a_call_that_computed_nothing_passes_its_time_on(clock):
-    log = StepLog()
+    log = used()
     recorder = StepRecorder(log)
     recorder.begin()
     clock.now += 1
@@ -76,7 +83,7 @@ def test_a_call_that_computed_nothing_passes_its_time_on(clock):
 
 
 def test_without_the_schedulers_count_a_prompt_counts_with_its_first_token(clock):
-    log = StepLog()
+    log = used()
     recorder = StepRecorder(log)
     recorder.begin()
     clock.now += 1
@@ -85,7 +92,7 @@ def test_without_the_schedulers_count_a_prompt_counts_with_its_first_token(clock
 
 
 def test_tokens_that_are_computed_again_after_a_preemption_count_as_computed(clock):
-    log = StepLog()
+    log = used()
     recorder = StepRecorder(log)
     recorder.begin()
     clock.now += 1
@@ -95,17 +102,23 @@ def test_tokens_that_are_computed_again_after_a_preemption_count_as_computed(clo
 
 def test_the_sums_are_of_all_steps_and_the_kept_ones_are_bounded(monkeypatch):
     monkeypatch.setattr(steps, "MOST_KEPT", 10)
-    log = StepLog()
+    log = used()
     for i in range(1000):
         log.add(Step(1.0, i, 1, 0, 0))
     assert len(log.kept) <= 10
-    assert log.spent == steps.Spent(1000.0, 1000, 499_500, 1000)
+    assert log.spent == steps.Spent(1000.0, 1000, 499_500, 1000, 20.0)
     places = [step.prefilled for step in log.kept]
     assert places == list(range(0, 1000, places[1]))
 
 
+def test_an_engines_first_step_is_its_warm_up_and_in_no_other_sum():
+    log = used()
+    assert log.kept == []
+    assert log.spent == steps.Spent(warm_up_s=20.0)
+
+
 def test_what_was_spent_since_a_moment():
-    log = StepLog()
+    log = used()
     log.add(Step(1.0, 10, 1, 0, 0))
     before = log.spent
     log.add(Step(2.0, 20, 2, 0, 0))
