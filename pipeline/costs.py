@@ -104,11 +104,11 @@ class CostModel:
 
 
 ASSUMED: Mapping[str, CostModel] = {
-    "cpu": CostModel(step_s=0.02, prefill_s=1 / 600, decode_s=1 / 200),
+    "cpu": CostModel(step_s=0.0, prefill_s=1 / 600, decode_s=1 / 200),
     "gpu": CostModel(step_s=0.01, prefill_s=1 / 20_000, decode_s=1 / 2_000),
 }
-"""Rates before any run was measured. cpu: the embedded model on two cores, about 600 uncached prompt tokens/s and 200 output tokens/s. gpu:
-a guess for a model of a few billion parameters; nothing was measured."""
+"""Rates before any run was measured. cpu: the embedded model on two cores, about 600 uncached prompt tokens/s and 200 output tokens/s, all
+that a step costs included. gpu: a guess for a model of a few billion parameters; nothing was measured."""
 
 
 def assumed(device: str) -> CostModel:

@@ -64,7 +64,7 @@ class Recording(Protocol):
 
 class StepRecorder:
     """A stat logger of vLLM (`vllm.v1.metrics.loggers.StatLoggerBase`): is told after each step what was computed in it, also by an engine
-    in a process of its own, and writes it down with the wall time since the step before. Takes about 10 microseconds a step.
+    in a process of its own, and writes it down with the wall time since the step before (measured: 30 microseconds a step).
 
     Tokens come from the scheduler's own count of the step (`SchedulerStats.iteration_details`, there with the engine's argument
     `enable_logging_iteration_details`), which follows a prompt that is computed in chunks over several steps. Its `elapsed_ms` is not used:
