@@ -16,7 +16,7 @@ from pipeline.steps import StepLog
 from pipeline.tables import REQUESTS, frame_of
 
 RATES = CostModel(0.01, 0.002, 0.02)
-TRUE = CostModel(0.05, 0.001, 0.03)
+TRUE = CostModel(0.5, 0.001, 0.03)
 
 
 def rows_of(requests, seconds=10.0):
