@@ -41,7 +41,9 @@ class Accounts:
         now = self.before
         if len(kept) >= LEAST_STEPS:
             fitted = CostModel.fit(kept, self.before, _answer_tokens(requests))
-            now = self.before.updated(replace(fitted, error=error) if self.before.steps and error is not None else fitted)
+            now = self.before.updated(fitted)
+            if self.before.steps and error is not None:  # a whole run of other work tells more than parts of the same
+                now = replace(now, error=error)
             about = {"model": self._runtime.model.name, "settings": dict(self._runtime.machine.settings)}
             known_costs.keep(self._store, self._name, now, about, self._warn)
         return {

@@ -83,12 +83,18 @@ def test_too_few_steps_have_no_error_and_steps_without_time_no_model():
 def test_a_first_run_replaces_assumed_rates_and_a_later_one_moves_them_by_half_at_most():
     first = CostModel.fit(steps(LEAST_STEPS), BEFORE, {("summary", "part"): 100.0, ("sentiment", "label"): 1.0})
     assert BEFORE.updated(first) == first
-    twice = CostModel(2 * TRUE.step_s, 2 * TRUE.prefill_s, 2 * TRUE.decode_s, {("summary", "part"): 300.0}, steps=1_000_000, error=0.4)
+    twice = CostModel(2 * TRUE.step_s, 2 * TRUE.prefill_s, 2 * TRUE.decode_s, {("summary", "part"): 300.0}, steps=1_000_000, error=0.1)
     both = first.updated(twice)
     assert both.prefill_s == pytest.approx(1.5 * first.prefill_s, rel=0.01)
     assert both.answer_tokens("summary", "part") == pytest.approx(200)
     assert both.answer_tokens("sentiment", "label") == 1
-    assert both.error == 0.4
+    assert both.error == 0.1
+
+
+def test_a_run_that_fits_badly_moves_the_rates_little_and_a_model_that_predicts_badly_is_left_quickly():
+    old, busy = CostModel(0.0, 0.001, 0.0, steps=400, error=0.03), CostModel(0.0, 0.002, 0.0, steps=400, error=0.6)
+    assert old.updated(busy).prefill_s < 0.0011
+    assert busy.updated(old).prefill_s < 0.0011
 
 
 def test_a_short_run_moves_a_long_history_a_little_and_history_does_not_grow_without_end():
