@@ -32,8 +32,8 @@ class Accounts:
 
         `engine`: seconds in which it had work, from the end of one step to the end of the next, what this program does between two steps
         included; together with `idle`, and `warm_up_s` where the engine's first step was in this run and not in a calibration before it,
-        that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the
-        model of before says of as many tokens in as many steps, beside the measured seconds.
+        that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the model of before says of as
+        many tokens in as many steps, beside the measured seconds.
         """
         kept = self._runtime.engine.steps.kept
         spent = self._runtime.engine.spent - self._opened
