@@ -46,7 +46,7 @@ def level_lines(levels: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         share = "" if level["attainment"] is None else f" ({level['attainment']:.0%})"
         parts = {name: one["attainment"] for name, one in level.get("tasks", {}).items()}
         tasks = "; " + ", ".join(f"{_called(name)} {part:.0%}" for name, part in parts.items()) if len(parts) > 1 else ""
-        goodput = ", ".join(f"{_number(rate, 2)} {name}" for name, rate in level["goodput"].items())
+        goodput = ", ".join(f"{_rate(rate)} {name}" for name, rate in level["goodput"].items())
         lines[level["level"]] = f"{within}{share}{tasks}; a second {goodput}"
     return lines
 
@@ -57,6 +57,11 @@ def _called(task: str) -> str:
 
 def _spread(seconds: Mapping[str, float | None]) -> str:
     return " / ".join(_number(seconds[name], 2) for name in ("p50", "p95", "p99"))
+
+
+def _rate(value: float | None) -> str:
+    """Three digits; a long run's restaurants come by hundredths a second, its tokens by hundreds."""
+    return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -24,27 +24,30 @@ class Accounts:
         self._name = known_costs.name_of(runtime)
         device = str(runtime.machine.settings.get("device"))
         self.before = known_costs.known(store, self._name, warn) or assumed(device)
-        self._opened = runtime.engine.steps.spent
+        self._opened = runtime.engine.spent
 
     def settle(self, requests: pl.DataFrame, idle_s: float) -> dict[str, Any]:
         """For the manifest, under `costs`. `requests`: rows of `requests.parquet`. A run of LEAST_STEPS steps or more changes the model
         that is kept beside the store.
 
         `engine`: seconds in which it had work, from the end of one step to the end of the next, what this program does between two steps
-        included; together with `idle` that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the
-        model of before says of as many tokens in as many steps, beside the measured seconds.
+        included; together with `idle`, and `warm_up_s` where the engine's first step was in this run and not in a calibration before it,
+        that is the time from the first request to the last answer. `tasks`: see `by_task`. `model`: what the model of before says of as
+        many tokens in as many steps, beside the measured seconds.
         """
-        log = self._runtime.engine.steps
-        spent = log.spent - self._opened
+        kept = self._runtime.engine.steps.kept
+        spent = self._runtime.engine.spent - self._opened
         error = self._relative_error(spent)
         now = self.before
-        if len(log.kept) >= LEAST_STEPS:
-            fitted = CostModel.fit(log.kept, self.before, _answer_tokens(requests))
-            now = self.before.updated(replace(fitted, error=error) if self.before.steps and error is not None else fitted)
+        if len(kept) >= LEAST_STEPS:
+            fitted = CostModel.fit(kept, self.before, _answer_tokens(requests))
+            now = self.before.updated(fitted)
+            if self.before.steps and error is not None:  # a whole run of other work tells more than parts of the same
+                now = replace(now, error=error)
             about = {"model": self._runtime.model.name, "settings": dict(self._runtime.machine.settings)}
             known_costs.keep(self._store, self._name, now, about, self._warn)
         return {
-            "engine": {**asdict(replace(spent, seconds=round(spent.seconds, 3))), "idle": round(idle_s, 3)},
+            "engine": {**{name: round(value, 3) for name, value in asdict(spent).items()}, "idle": round(idle_s, 3)},
             "tasks": by_task(requests, spent.seconds if spent.steps else None, now),
             "model": {
                 "predicted_s": round(self.before.seconds(spent.prefilled, spent.decoded, spent.steps), 3) if spent.steps else None,

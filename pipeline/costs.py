@@ -20,7 +20,9 @@ LEAST_STEPS = 50
 MOST_HISTORY = 1_000
 """Steps that all runs before count for, at most, beside those of a new one."""
 MOST_WEIGHT = 0.5
-"""Of one new run, where there was one before: a night on a busy machine is not the whole truth."""
+"""Of one new run, where earlier ones predict well: a night on a busy machine is not the whole truth."""
+TRUSTED = 0.15
+"""An error above this is a poor prediction."""
 _PULL = 1e-4
 """Of the proportions known before, against columns scaled to length 1. Decides only what the steps leave open."""
 
@@ -80,14 +82,18 @@ class CostModel:
         return cls(step_s, prefill_s, decode_s, dict(output_tokens or {}), len(steps), _held_out(table, seconds, before))
 
     def updated(self, new: CostModel) -> CostModel:
-        """This model after another run: the mean of both, weighed by their steps, of the earlier ones MOST_HISTORY at most, the new one at
-        most MOST_WEIGHT. Rates from documentation count for nothing, expected tokens that only one of them knows are taken as they are.
+        """This model after another run: the mean of both, weighed by their steps / (1 + (error / TRUSTED)^2), of the earlier runs
+        MOST_HISTORY steps at most. The new run weighs MOST_WEIGHT at most, unless this model's error is above TRUSTED. Rates from
+        documentation count for nothing, expected tokens that only one of them knows are taken as they are.
 
         The mean of two lines predicts the mean of their predictions, so rates that were told apart badly do no harm together."""
         if not self.steps:
             return replace(new, output_tokens={**self.output_tokens, **new.output_tokens})
         history = min(self.steps, MOST_HISTORY)
-        weight = min(new.steps / (new.steps + history), MOST_WEIGHT)
+        old_weight, new_weight = (steps / (1 + ((one.error or 0.0) / TRUSTED) ** 2) for steps, one in ((history, self), (new.steps, new)))
+        weight = new_weight / (old_weight + new_weight)
+        if (self.error or 0.0) <= TRUSTED:
+            weight = min(weight, MOST_WEIGHT)
 
         def mean(old: float, latest: float) -> float:
             return (1 - weight) * old + weight * latest
@@ -104,11 +110,11 @@ class CostModel:
 
 
 ASSUMED: Mapping[str, CostModel] = {
-    "cpu": CostModel(step_s=0.02, prefill_s=1 / 600, decode_s=1 / 200),
+    "cpu": CostModel(step_s=0.0, prefill_s=1 / 600, decode_s=1 / 200),
     "gpu": CostModel(step_s=0.01, prefill_s=1 / 20_000, decode_s=1 / 2_000),
 }
-"""Rates before any run was measured. cpu: the embedded model on two cores, about 600 uncached prompt tokens/s and 200 output tokens/s. gpu:
-a guess for a model of a few billion parameters; nothing was measured."""
+"""Rates before any run was measured. cpu: the embedded model on two cores, about 600 uncached prompt tokens/s and 200 output tokens/s, all
+that a step costs included. gpu: a guess for a model of a few billion parameters; nothing was measured."""
 
 
 def assumed(device: str) -> CostModel:

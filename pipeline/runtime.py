@@ -15,7 +15,7 @@ from pipeline.forecast import UNMEASURED, Predictor
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
-from pipeline.steps import Recording, StepLog
+from pipeline.steps import Recording, Spent, StepLog
 from pipeline.tokens import Tokens
 
 MOST_BATCH = 1024
@@ -74,6 +74,7 @@ class DeferredEngine:
         """Seconds that loading took; 0 where nothing was asked."""
         self._load = load
         self._loaded: Engine | None = None
+        self._spent_before = Spent()
 
     @property
     def unfinished(self) -> int:
@@ -85,12 +86,18 @@ class DeferredEngine:
         return self._loaded.steps if isinstance(self._loaded, Recording) else StepLog()
 
     @property
+    def spent(self) -> Spent:
+        """In this run; an engine that was loaded before may have served others."""
+        return self.steps.spent - self._spent_before
+
+    @property
     def loaded(self) -> Engine:
         """The engine, loaded now if it was not."""
         if self._loaded is None:
             began = time.monotonic()
             self._loaded = self._load()
             self.loaded_s = round(time.monotonic() - began, 3)
+            self._spent_before = self.steps.spent
         return self._loaded
 
     def start_over(self, feed: Feed) -> int | None:

@@ -78,7 +78,7 @@ def _attained(level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFram
         "number": number,
         "attainment": met / number if number else None,
         **tasks,
-        "goodput": {name: round(count / seconds, 4) if seconds else None for name, count in produced.items()},
+        "goodput": {name: round(count / seconds, 6) if seconds else None for name, count in produced.items()},
     }
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -102,6 +103,21 @@ def test_answers_carry_timings_of_the_engine(engine, tokens):
     (answer,) = answers_of(engine, [make_request("summary", "part", "a", tokens.part("Once upon a time"), Sampling(8))]).values()
     assert min(answer.queue_s, answer.prefill_s, answer.decode_s) >= 0
     assert answer.prefill_s > 0
+    assert answer.first_token_s >= answer.prefill_s
+
+
+def test_the_steps_of_an_engine_add_up_to_its_tokens_and_its_time(engine, tokens):
+    text = "A long review of a place with many dishes. " * 250  # computed in two steps
+    prompts = [f"Story {n}: {text if n == 3 else ''}" for n in range(30)]
+    requests = [make_request("summary", "part", "a", tokens.part(prompt), Sampling(2 + n % 5)) for n, prompt in enumerate(prompts)]
+    answers_of(engine, [make_request("summary", "part", "a", tokens.part("The first step of an engine is its warm-up"), Sampling(2))])
+    before, number, began = engine.steps.spent, len(engine.steps.kept), time.monotonic()
+    answers = answers_of(engine, requests).values()
+    took, spent = time.monotonic() - began, engine.steps.spent - before
+    assert spent.prefilled == sum(answer.prompt_tokens - answer.cached_tokens for answer in answers)
+    assert spent.decoded == sum(answer.output_tokens for answer in answers)
+    assert 0.95 * took < spent.seconds <= took
+    assert max(step.prefilled for step in engine.steps.kept[number:]) <= 2048
 
 
 def test_a_request_the_engine_refuses_fails_alone(engine, tokens):
@@ -183,6 +199,9 @@ def test_the_command_writes_results_with_the_real_model(tmp_path):
         "answers",
         "tokens",
         "seconds",
+        "cost",
+        "sentiment",
+        "prediction",
         "results",
     ]
     assert "vllm" not in done.stderr.replace("vLLM", "")

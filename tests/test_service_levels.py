@@ -1,0 +1,74 @@
+"""What met a service level, by hand-made tables."""
+
+import polars as pl
+import pytest
+
+from pipeline.service_levels import ServiceLevel, attained
+from pipeline.tables import REQUESTS, RESTAURANTS, frame_of
+
+
+def request(restaurant, task="sentiment", first=1.0, finished=2.0, **other):
+    row = {"restaurant_id": restaurant, "task": task, "status": "ok", "first_token_s": first, "finished_s": finished}
+    return row | {"position": 0, "reused": False, "prompt_tokens": 100, "cached_tokens": 0, "output_tokens": 10} | other
+
+
+def place(name, finished=2.0, **other):
+    return {"restaurant_id": name, "status": "ok", "finished_s": finished, "reused": False} | other
+
+
+def found(level, requests, places):
+    (row,) = attained([level], frame_of(requests, REQUESTS), frame_of(places, RESTAURANTS))
+    return row
+
+
+TTFT = ServiceLevel("ttft", 2.0)
+
+
+def test_a_request_at_the_limit_meets_it_and_one_above_does_not():
+    requests = [request("a", first=2.0), request("a", first=2.001, finished=10.0), request("b", "summary", first=0.5)]
+    row = found(TTFT, requests, [place("a"), place("b")])
+    assert (row["met"], row["number"], row["attainment"]) == (2, 3, pytest.approx(2 / 3))
+    assert {name: (one["met"], one["number"]) for name, one in row["tasks"].items()} == {"sentiment": (1, 2), "summary": (1, 1)}
+    assert row["goodput"] == {"restaurants": 0.1, "requests": 0.2, "tokens": 22.0}  # in 10 s; a restaurant with a late request is late
+
+
+def test_a_level_of_one_task_concerns_no_other():
+    row = found(ServiceLevel("ttft", 2.0, "summary"), [request("a", first=9.0), request("a", "summary", first=1.0)], [place("a")])
+    assert (row["level"], row["met"], row["number"]) == ("ttft.summary", 1, 1)
+    assert row["goodput"]["restaurants"] == 0.5
+
+
+def test_failed_cut_off_and_untimed_requests_are_missed():
+    requests = [request("a", status="failed", first=None), request("a", status="cut_off"), request("a", first=None), request("a")]
+    assert (found(TTFT, requests, [place("a")])["met"], found(TTFT, requests, [place("a")])["number"]) == (1, 4)
+
+
+def test_a_restaurant_meets_its_level_by_its_own_last_answer():
+    places = [place("a", 60.0), place("b", 61.0), place("c", 5.0, status="failed"), place("d", None, status="pending")]
+    places.append(place("e", 5.0, status="partial"))
+    row = found(ServiceLevel("restaurant", 60.0), [request(name, finished=70.0) for name in "abcde"], places)
+    assert (row["met"], row["number"], "tasks" in row) == (2, 5, False)
+    assert row["goodput"] == pytest.approx({"restaurants": 2 / 70, "requests": 2 / 70, "tokens": 220 / 70}, abs=1e-6)
+
+
+def test_reused_answers_and_carried_over_restaurants_count_neither_way():
+    reused = {"reused": True, "position": None, "first_token_s": None, "finished_s": 99.0}
+    requests = [request("a"), request("a", **reused), request("b", **reused), request("carried", first=1.0)]
+    places = [place("a"), place("b"), place("carried", None, reused=True)]
+    row = found(ServiceLevel("restaurant", 60.0), requests, places)
+    assert (row["met"], row["number"]) == (1, 1)
+    assert row["goodput"]["restaurants"] == 0.5
+    assert found(TTFT, requests, places)["number"] == 2
+
+
+def test_a_run_that_asked_nothing_has_no_attainment_and_no_rate():
+    for level in (TTFT, ServiceLevel("restaurant", 60.0)):
+        row = found(level, [], [])
+        assert (row["met"], row["number"], row["attainment"]) == (0, 0, None)
+        assert row["goodput"] == {"restaurants": None, "requests": None, "tokens": None}
+
+
+def test_levels_come_back_in_the_order_in_which_they_were_given():
+    levels = [ServiceLevel("restaurant", 600.0), ServiceLevel("ttft", 2.0, "summary"), TTFT]
+    rows = attained(levels, pl.DataFrame(schema=REQUESTS), pl.DataFrame(schema=RESTAURANTS))
+    assert [row["level"] for row in rows] == ["restaurant", "ttft.summary", "ttft"]
