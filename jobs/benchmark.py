@@ -24,7 +24,8 @@ from pipeline.records import Answer, Request, Sampling
 from pipeline.restaurants import group
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
-from pipeline.store import Store, stored_key
+from pipeline.store import Store
+from pipeline.stored import stored_key
 
 IDENTITY = "00" * 16
 
