@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
-from pipeline.comparing import comparing
-from pipeline.fingerprints import fingerprints
+from pipeline.changes import changes, merged
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
 from pipeline.order import Order
@@ -28,7 +26,7 @@ from pipeline.queries import read_queries
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.store import Store
-from pipeline.tables import RESTAURANTS, REVIEWS, Results
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -59,16 +57,14 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             runtime = Runtime(machine)
         with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
             fits = fits_for(dump.reviews, runtime, store, progress, stop, job.recalibrate, job.calibrate_on)
-            marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
-            unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            narrow = job.update and not job.selection.whole
-            compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
-            changed = dump.without(unchanged)
+            changed = changes(dump, job, runtime, fits, before)
             beside = None
             if queries:
                 others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
-            answered = answer_all(changed, job, order, fits, marks, compared, runtime, store, progress, stop, beside)
+            answered = answer_all(
+                changed.dump, job, order, fits, changed.fingerprints, changed.compared, runtime, store, progress, stop, beside
+            )
             store.flush()
             answers = store.counts
         seconds["load"] += runtime.engine.loaded_s
@@ -76,12 +72,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         seconds["idle"] = round(answered.idle_s, 3)
         tables = replace(answered.tables, rejects=dump.rejects)
         if before:
-            tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
-            tables = tables.keep_others(before.results) if job.update and before.here else tables
-            same = not beside or beside.unchanged
-            if same and unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
+            tables = merged(tables, before, changed.unchanged, job, answered.compared)
+            if (not beside or beside.unchanged) and changed.nothing_new(tables, before, job):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
-                progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
+                number = len(changed.fingerprints)
+                progress.stage(f"nothing to do: none of {number:,} restaurants has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
         stop()
         with measured(seconds, "write"):
@@ -94,19 +89,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             described = described_run(job, order, runtime, fits, before) | checked
             if beside:
                 tables = replace(tables, requests=pl.concat([tables.requests, beside.tables.requests]))
-            manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
+            manifest = describe(run_id, dump.files, tables, set(changed.fingerprints), described, seconds)
             results.write(job.output, run_id, tables, *(beside.published(manifest) if beside else (manifest,)))
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)
-
-
-def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
-    """Digest of what a row depends on beside its restaurant's rows of the dump."""
-    form = [version("review-digest"), *({name: str(dtype) for name, dtype in schema.items()} for schema in (RESTAURANTS, REVIEWS))]
-    wording = [(name, WORDINGS[name]) for name in job.tasks]
-    chosen = [job.chunk_tokens, job.max_reviews, job.two_stage]
-    return digest([form, runtime.identity, chosen, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
 def described_run(

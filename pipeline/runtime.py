@@ -15,6 +15,7 @@ from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
 from pipeline.tokens import Tokens
+from pipeline.without_weights import without_torch
 
 
 class Machine(Protocol):
@@ -50,6 +51,15 @@ class Runtime:
     def tokens(self) -> Tokens:
         """The model's tokenizer."""
         return Tokens(self.model.folder)
+
+
+class Weightless(Runtime):
+    """A runtime that computes nothing: its machine's model may come without weights, and its tokenizer without torch."""
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        with without_torch():
+            return super().tokens
 
 
 class DeferredEngine:

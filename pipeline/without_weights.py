@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def tokenizer_of(name: str, cache: Path) -> Iterator[Model]:
     The embedded one, where it is not prepared, comes from its GGUF file into a folder that is there while this is open.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")] and any((folder / one).is_file() for one in _TOKENIZER):
+    if _has(folder, _TOKENIZER) and not _has(folder, ("*.safetensors", "*.bin")):
         yield Model(str(folder.resolve()), folder, UNKNOWN)
     elif (found := models.find(name, cache)) is not None:
         yield found
@@ -53,6 +53,10 @@ def tokenizer_of(name: str, cache: Path) -> Iterator[Model]:
             yield Model(EMBEDDED, Path(scratch), models.EMBEDDED_REVISION)
     else:
         yield models.from_hub(name, _FILES)
+
+
+def _has(folder: Path, patterns: Sequence[str]) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in patterns)
 
 
 def _from_gguf(source: Path, target: Path) -> None:
