@@ -11,6 +11,7 @@ import click
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "plan": "Tell what analyze would do: no model, no GPU, nothing written.",
     "expand-queries": "Find other words for search queries.",
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",

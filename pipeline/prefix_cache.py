@@ -15,7 +15,7 @@ class PrefixCache:
 
     def __init__(self, block: int) -> None:
         """`block`: tokens; 0 for an engine without a prefix cache."""
-        self._block = block
+        self.block = block
         self._known: set[int] = set()
 
     def shared(self, prompt: TokenIds) -> int:
@@ -25,7 +25,7 @@ class PrefixCache:
             if mark not in self._known:
                 break
             found += 1
-        return self.whole(min(found * self._block, len(prompt) - 1))
+        return self.whole(min(found * self.block, len(prompt) - 1))
 
     def add(self, prompt: TokenIds) -> int:
         """As `shared`; then all of the prompt is there."""
@@ -35,10 +35,10 @@ class PrefixCache:
 
     def whole(self, tokens: float) -> int:
         """So many tokens in whole blocks."""
-        return int(tokens) // self._block * self._block if self._block else 0
+        return int(tokens) // self.block * self.block if self.block else 0
 
     def _marks(self, prompt: TokenIds) -> Iterator[int]:
-        size, content, mark = 4 * self._block, prompt.astype("<u4").tobytes(), 0
+        size, content, mark = 4 * self.block, prompt.astype("<u4").tobytes(), 0
         for start in range(0, len(content) - size + 1, size) if size else ():
             mark = hash((mark, content[start : start + size]))
             yield mark
