@@ -64,7 +64,9 @@ def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         defaults[name] = {option.replace("-", "_"): value for option, value in options.items()}
         if unknown := sorted(set(defaults[name]) - known):
             raise click.BadParameter(f"{path}: [{name}] has no option {', '.join(unknown)}")
-    ctx.default_map = defaults
+    planned = {param.name for param in _imported("plan").params} if "analyze" in defaults else set()
+    both = {option: value for option, value in defaults.get("analyze", {}).items() if option in planned}
+    ctx.default_map = defaults | {"plan": both | defaults.get("plan", {})}
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "REVIEW_DIGEST", "show_default": True, "max_content_width": 110})

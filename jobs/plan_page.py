@@ -28,7 +28,7 @@ def page(plan: Planned) -> str:
 
 def _head(plan: Planned) -> Iterator[tuple[str, str]]:
     counts, reviews = plan.restaurants, plan.reviews
-    answered = f" ({counts['answered']:,} of them from stored answers alone)" if counts["answered"] else ""
+    answered = f" ({counts['answered']:,} of them without a new answer)" if counts["answered"] else ""
     empty = f", {counts['empty']:,} without a usable review" if counts["empty"] else ""
     yield "restaurants", f"{counts['asked']:,} to be looked at{answered}, {counts['unchanged']:,} carried over unchanged{empty}"
     yield "reviews", f"{reviews['all']:,} usable, {reviews['asked']:,} of them in those restaurants, {plan.chunks:,} chunks"
@@ -59,7 +59,11 @@ def _off(checks: list[Check]) -> str:
 
 
 def _amounts(plan: Planned) -> Iterator[str]:
-    rows = [(f"{task} {stage}", one, plan.output_tokens[task, stage]) for (task, stage), one in plan.amounts if one.most or one.stored]
+    rows = [
+        (f"{task} {stage}", one, plan.output_tokens[task, stage])
+        for (task, stage), one in plan.amounts
+        if one.requests or one.most or one.stored
+    ]
     if not rows:
         return
     yield f"{'':<24}" + "".join(f"{name:>13}" for name in COLUMNS)
@@ -118,7 +122,8 @@ def _memory(memory: Memory) -> Iterator[str]:
     need = f"; {memory.at_once} of the longest requests at once need {memory.kv_needed:,}" if memory.kv_needed else ""
     yield f"KV cache     {held}{tokens}{each}{need}"
     prompts = f", all prompts {memory.prompts / 2**20:,.0f} MiB (this order holds them)" if memory.prompts else ""
-    yield f"memory       reviews {memory.reviews / 2**20:,.0f} MiB{prompts}; this plan, which reads them as a run does, took {memory.plan_peak / 2**20:,.0f} MiB"
+    peak = f"this plan, which reads them as a run does, took {memory.plan_peak / 2**20:,.0f} MiB"
+    yield f"memory       reviews {memory.reviews / 2**20:,.0f} MiB{prompts}; {peak}"
 
 
 def _long(one: Longest) -> str:

@@ -85,7 +85,9 @@ def estimate(
         _comparisons(read, compared, found)
     found.longest = sorted(found.longest, key=lambda one: -one.prompt_tokens)[:MOST_LONGEST]
     for _, amount in found.amounts:
-        amount.certainty = "expected" if amount.certainty == "expected" else "estimated"
+        if amount.certainty != "expected":
+            amount.certainty = "estimated"
+            amount.least = amount.most = round(amount.requests)
     return found
 
 

@@ -15,7 +15,7 @@ from pipeline.replay import Replay
 from pipeline.run import NOBODY
 from pipeline.runtime import Runtime
 from pipeline.tasks.calibration import Anchor, Fit, anchors
-from pipeline.tasks.sentiment import calibrate
+from pipeline.tasks.sentiment import PROBE, calibrate
 from pipeline.work import Work
 
 READ_BY_EMBEDDED = frozenset({"en"})
@@ -51,11 +51,14 @@ def _asked(labelled: list[Anchor], runtime: Runtime, replay: Replay) -> dict[str
         found: dict[str, Fit] = work.results[""]
         return found
     amount = replay.amounts.of("sentiment", "calibrate")
-    left = len(labelled) - int(amount.requests) - amount.stored
-    if left > 0 and amount.requests:
-        read = sum(one.language in _read(runtime.model.name, {one.language}) for one in labelled) / len(labelled)
+    later = {
+        language: len([one for one in labelled if one.language == language]) - PROBE for language in {one.language for one in labelled}
+    }
+    most = sum(number for number in later.values() if number > 0)
+    if most and amount.requests:
+        likely = sum(later[language] for language in _read(runtime.model.name, later) if later[language] > 0)
         each = amount.prompt_tokens / amount.requests, amount.cached_tokens / amount.requests
-        amount.expect(left * read, left * read * each[0], left * read * each[1], most=left)
+        amount.expect(likely, likely * each[0], likely * each[1], most=most)
     return {}
 
 

@@ -18,6 +18,7 @@ from pipeline.expected import Following
 from pipeline.job import Job
 from pipeline.order import Order
 from pipeline.planned import Check
+from pipeline.prefix_cache import PrefixCache
 from pipeline.ranking import Ranking
 from pipeline.records import Praise
 from pipeline.replay import Replay
@@ -128,17 +129,15 @@ def _estimated(counting: _Counting, groups: Groups, dump: Dump) -> Survey:
     part = dump.without(set(groups.table["restaurant_id"]) - chosen)
     few, _ = grouped(part, tokens, counting.tasks, job, counting.runtime.engine.max_model_len)
     whole = by_bytes(groups)
-    apart = replace(
-        counting,
-        replay=Replay(counting.replay.stored, type(counting.replay.cache)(counting.replay.cache.block), counting.replay.max_model_len),
-    )
+    run = counting.replay
+    apart = replace(counting, replay=Replay(run.stored, PrefixCache(run.cache.block), run.max_model_len))
     exact, small = apart.count(few), by_bytes(few)
     checks = [
         Check(task, stage, one.requests, real.requests + real.stored, one.prompt_tokens, real.prompt_tokens + real.stored_tokens)
         for (task, stage), one in small.amounts
         if one.certainty == "estimated" and (real := exact.amounts.of(task, stage))
     ]
-    found = Survey(counting.replay.amounts, _ranked(groups, counting.order), "estimated", whole.chunks, whole.truncated)
+    found = Survey(run.amounts, _ranked(groups, counting.order), "estimated", whole.chunks, whole.truncated)
     for (task, stage), one in whole.amounts:
         real, amount = exact.amounts.of(task, stage), found.amounts.of(task, stage)
         known = real.stored / (real.stored + real.requests) if real.stored + real.requests else 0.0
@@ -151,7 +150,7 @@ def _estimated(counting: _Counting, groups: Groups, dump: Dump) -> Survey:
         amount.cached_tokens += left * one.cached_tokens
         amount.least, amount.most = amount.least + one.least, amount.most + one.most
     found.read_before, found.longest = whole.read_before, whole.longest
-    found.refused = [one for one in whole.longest if one.needs > counting.replay.max_model_len]
+    found.refused = [one for one in whole.longest if one.needs > run.max_model_len]
     found.sampled_restaurants, found.checks = len(chosen), checks
     return found
 
