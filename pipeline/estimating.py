@@ -82,7 +82,7 @@ def estimate(
         _texts_of(one, languages[one.restaurant_id], around, budget, cache, found)
     if around.find:
         _praise(reviews, {one.restaurant_id: one for one in read}, around, cache, found)
-        _comparisons(read, compared, found)
+        _comparisons(read, compared, cache, found)
     found.longest = sorted(found.longest, key=lambda one: -one.prompt_tokens)[:MOST_LONGEST]
     for _, amount in found.amounts:
         if amount.certainty != "expected":
@@ -190,9 +190,8 @@ def _praise(reviews: pl.DataFrame, read: Mapping[str, _Chunked], around: Around,
     found.amounts.of("strengths", "prior").expect(len(around.praise), sum(around.praise.values()), 0, most=len(around.praise))
 
 
-def _comparisons(read: Sequence[_Chunked], compared: Comparing, found: Estimate) -> None:
+def _comparisons(read: Sequence[_Chunked], compared: Comparing, cache: PrefixCache, found: Estimate) -> None:
     beside = sum(1 for one in read if compared.peers.get(one.restaurant_id) and one.read >= LEAST_REVIEWS)
     texts = {"compare": float(beside), "strength": STRENGTH_BESIDE_PEERS * beside + STRENGTH_ALONE * (len(read) - beside)}
     for stage, number in texts.items():
-        size = number * TEXT_TOKENS[stage]
-        found.amounts.of("strengths", stage).expect(number, size, size * TEXT_SHARED, most=len(read))
+        found.amounts.of("strengths", stage).expect(number, number * TEXT_TOKENS[stage], number * cache.whole(TEXT_SHARED), most=len(read))

@@ -218,7 +218,7 @@ def test_a_damaged_part_of_the_store_is_left_where_it_is(nights):
 def test_what_is_longer_than_the_model_takes_is_named(nights):
     machine = nights.machine()
     machine.max_model_len = 1024
-    long = [("r0", f"{i}", f"word{i} " * 300, 5.0, None, None) for i in range(3)]
+    long = [("r0", f"{i}", f"word{i} " * 900, 5.0, None, None) for i in range(3)]
     planned = nights.plan(long, machine=machine)
     assert planned.truncated == 3
     assert not planned.refused  # a review that is cut fits
