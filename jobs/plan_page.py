@@ -16,7 +16,7 @@ SURE = {"exact": "", "estimated": "~", "expected": "?"}
 
 
 def page(plan: Planned) -> str:
-    """All of it, widest line first come."""
+    """All of it; one line where there is nothing to do."""
     if plan.nothing_to_do:
         total = plan.restaurants["unchanged"]
         return (
@@ -34,6 +34,8 @@ def _head(plan: Planned) -> Iterator[tuple[str, str]]:
     yield "reviews", f"{reviews['all']:,} usable, {reviews['asked']:,} of them in those restaurants, {plan.chunks:,} chunks"
     rejects = ", ".join(f"{number:,} {printable(reason)}" for reason, number in plan.rejects.items())
     yield "rejects", rejects or "none"
+    if not plan.total.most:
+        yield "answers", "nothing has to be asked, no model is loaded; the results are written anew"
     if plan.due:
         yield "comparisons", f"{plan.due:,} of unchanged restaurants may change with their peers"
     if plan.assumed:
@@ -127,9 +129,13 @@ def _memory(memory: Memory) -> Iterator[str]:
 
 
 def _long(one: Longest) -> str:
-    where = f"restaurant {printable(one.restaurant_id)} with {one.review_count:,} reviews" if one.restaurant_id else "calibration"
+    where = f"restaurant {printable(one.restaurant_id)} with {_reviews(one.review_count)}" if one.restaurant_id else "calibration"
     return f"{one.prompt_tokens:,} tokens: {one.task} {one.stage}, {where}"
 
 
 def _ranked(one: Ranked) -> str:
-    return f"restaurant {printable(one.restaurant_id)}, {one.review_count:,} reviews: {one.why}"
+    return f"restaurant {printable(one.restaurant_id)}, {_reviews(one.review_count)}: {one.why}"
+
+
+def _reviews(number: int) -> str:
+    return f"{number:,} review" + ("s" if number != 1 else "")

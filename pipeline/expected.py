@@ -73,7 +73,7 @@ class Following:
 
     def __post_init__(self) -> None:
         self._praises = Praises(self.tokens)
-        self._priors: set[str] = set()
+        self._followed: set[str] = set()
 
     @property
     def _amounts(self) -> Amounts:
@@ -82,12 +82,18 @@ class Following:
     def add(self, restaurant: Tokenised, reached: Reached) -> None:
         """What a restaurant's open plans will ask after the stage that they wait in."""
         stages = {name: {request.stage for request in requests} for name, requests in reached.open.items()}
-        if "part" in stages.get("summary", ()):
+        if "part" in stages.get("summary", ()) and self._first_time(reached.open["summary"]):
             self._merges(restaurant, {request.chunk for request in reached.open["summary"]})
         if "strengths" in stages:
             if stages["strengths"] & {"find", "label"}:
                 self._praise(restaurant, reached)
             self._texts(restaurant)
+
+    def _first_time(self, requests: Sequence[Request]) -> bool:
+        """Whether any of these was not met before: where all questions are equal, so is what follows, and it is asked once."""
+        new = {request.key for request in requests} - self._followed
+        self._followed |= new
+        return bool(new)
 
     def _merges(self, restaurant: Tokenised, fresh: set[int]) -> None:
         reviews = restaurant.restaurant.reviews
@@ -96,8 +102,9 @@ class Following:
         overhead = self.summary.merge_overhead(main_language(reviews))
         if merges:
             size = sum(overhead + PART_TOKENS * parts for parts in merges)
-            most = len(places) - 1
-            self._amounts.of("summary", "merge").expect(len(merges), size, 0, least=min(1, most), most=most)
+            # Where some parts are stored, a new one may say what the one before it said, and then its merge is stored, too.
+            least = int(len(fresh) == len(places))
+            self._amounts.of("summary", "merge").expect(len(merges), size, 0, least=least, most=len(places) - 1)
 
     def _praise(self, restaurant: Tokenised, reached: Reached) -> None:
         """The reviews found positive are asked about; of those whose label is stored it is known which."""
@@ -115,7 +122,8 @@ class Following:
             if shares[i]
         }
         new = {request.key for request in self.replay.new(list(questions.values()))}
-        left = {request.key: (shares[i], request) for i, request in questions.items() if request.key in new}.values()
+        left = {request.key: (shares[i], request) for i, request in questions.items() if request.key in new - self._followed}.values()
+        self._followed |= new
         language = main_language(one.reviews)
         prior = self._prior(one.restaurant_id, language)
         shared = sum(share * self.replay.cache.shared(request.prompt) for share, request in left)
@@ -135,10 +143,8 @@ class Following:
 
     def _prior(self, name: str, language: str) -> Request:
         prior = self._praises.prior(name, language)
-        if prior.key not in self._priors and self.replay.new([prior]):
-            size = len(prior.prompt)
-            self._amounts.of("strengths", "prior").expect(1, size, self.replay.cache.shared(prior.prompt), most=1)
-        self._priors.add(prior.key)
+        if self.replay.new([prior]) and self._first_time([prior]):
+            self._amounts.of("strengths", "prior").expect(1, len(prior.prompt), self.replay.cache.shared(prior.prompt), most=1)
         return prior
 
     def _texts(self, restaurant: Tokenised) -> None:

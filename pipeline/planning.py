@@ -129,7 +129,7 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
 
 
 def known_rates(store: Path | None, runtime: Runtime, device: str) -> CostModel | None:
-    """Measured on earlier runs, else documented, else none."""
+    """Measured on earlier runs and kept beside the answers (`store`, `runtime.identity`), else documented, else none."""
     return DOCUMENTED.get(device)
 
 

@@ -332,3 +332,28 @@ def test_the_options_are_those_of_analyze_with_its_environment_and_its_table_in_
     (tmp_path / "nightly.toml").write_text(f'[analyze]\nmodel = "{tmp_path / "nowhere"}"\nmax-failed = "5%"\n')
     done = CliRunner().invoke(cli, ["--config", str(tmp_path / "nightly.toml"), "plan", SAMPLE])
     assert isinstance(done.exception, BadConfiguration)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nowhere.parquet"], 66),
+        ([SAMPLE, "--column", "text=Review"], 65),
+        ([SAMPLE, "--model", "./no-such-folder"], 78),
+        ([SAMPLE, "--output", SAMPLE], 78),
+        ([SAMPLE, "--order", "magic"], 2),
+        ([SAMPLE, "--no-store", "--force"], 2),
+    ],
+)
+def test_errors_are_those_of_the_run(arguments, code):
+    from jobs.cli import cli
+
+    done = CliRunner().invoke(cli, ["plan", *arguments])
+    assert getattr(done.exception, "exit_code", None) == code or done.exit_code == code, done.output
+
+
+def test_equal_restaurants_are_counted_once_also_in_what_follows(nights):
+    twice = [(name, f"{j}", f"Dish {j} was fine.", 5.0, datetime(2026, 1, 1 + j % 28), None) for name in "ab" for j in range(120)]  # noqa: DTZ001
+    planned = nights.plan(twice, tasks=("summary",))
+    assert planned.chunks >= 6
+    assert_kept(planned, nights.run(twice, machine=nights.machine(), tasks=("summary",)))
