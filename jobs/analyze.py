@@ -22,7 +22,7 @@ from pipeline.analysis import analyze as run_analysis
 from pipeline.errors import JobError
 from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
 from pipeline.limits import Limits
-from pipeline.order import choose
+from pipeline.order import Order, choose
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
@@ -71,7 +71,34 @@ MOST_NAMED = 10
 @priority_options
 @run_options("restaurants", output="results")
 @machine_options
-def analyze(
+def analyze(max_failed: tuple[float, bool], skip_exit_code: int, **options: Any) -> None:
+    """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
+
+    Restaurants that have not changed since the committed run are carried over, and answers in the store are not asked again: after a
+    run that was stopped or killed, the same command goes on.
+
+    \b
+    Examples:
+      python -m jobs analyze reviews.parquet --output results
+      python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
+    """
+    stop = StopSignals()
+    progress = TerminalProgress()
+    job, rule, machine = asked_for(**options)
+    try:
+        done = run_analysis(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
+    except JobError:
+        stop()  # an engine that dies after a stop signal is part of the stop
+        raise
+    finally:
+        progress.close()
+    if not done.nothing_new:
+        click.echo(closing_table(done))
+    click.echo(str(done.manifest_path))
+    sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
+
+
+def asked_for(
     inputs: Sequence[str],
     output: Path,
     date: str | None,
@@ -98,26 +125,13 @@ def analyze(
     chunk_tokens: int,
     max_reviews: int,
     slo: Sequence[ServiceLevel],
-    max_failed: tuple[float, bool],
-    skip_exit_code: int,
     deadline: Mapping[str, datetime],
     urgent: Sequence[str],
     max_overtake: int | None,
     max_wait: timedelta | None,
     **machine: Any,
-) -> None:
-    """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
-
-    Restaurants that have not changed since the committed run are carried over, and answers in the store are not asked again: after a
-    run that was stopped or killed, the same command goes on.
-
-    \b
-    Examples:
-      python -m jobs analyze reviews.parquet --output results
-      python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
-    """
-    stop = StopSignals()
-    progress = TerminalProgress()
+) -> tuple[Job, Order, dict[str, Any]]:
+    """The job, its order, and the options of `machine_options`, from all other options of this command."""
     job = Job(
         inputs=inputs,
         output=output / f"dt={date}" if date else output,
@@ -138,18 +152,7 @@ def analyze(
         service_levels=slo,
         priorities=make_priorities(deadline, urgent, max_overtake, max_wait),
     )
-    rule = choose(order, use_priority_queue, priority_by_prefill_cost)
-    try:
-        done = run_analysis(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
-    except JobError:
-        stop()  # an engine that dies after a stop signal is part of the stop
-        raise
-    finally:
-        progress.close()
-    if not done.nothing_new:
-        click.echo(closing_table(done))
-    click.echo(str(done.manifest_path))
-    sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
+    return job, choose(order, use_priority_queue, priority_by_prefill_cost), machine
 
 
 def closing_table(done: Committed) -> str:

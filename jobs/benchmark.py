@@ -30,7 +30,8 @@ from pipeline.runtime import Runtime
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.shapes import shape
-from pipeline.store import Store, stored_key
+from pipeline.store import Store
+from pipeline.stored import stored_key
 
 IDENTITY = "00" * 16
 

@@ -11,6 +11,7 @@ import click
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "plan": "Tell what analyze would do: no model, no GPU, nothing written.",
     "expand-queries": "Find other words for search queries.",
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",
@@ -64,7 +65,9 @@ def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         defaults[name] = {option.replace("-", "_"): value for option, value in options.items()}
         if unknown := sorted(set(defaults[name]) - known):
             raise click.BadParameter(f"{path}: [{name}] has no option {', '.join(unknown)}")
-    ctx.default_map = defaults
+    planned = {param.name for param in _imported("plan").params} if "analyze" in defaults else set()
+    both = {option: value for option, value in defaults.get("analyze", {}).items() if option in planned}
+    ctx.default_map = defaults | {"plan": both | defaults.get("plan", {})}
 
 
 @click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "REVIEW_DIGEST", "show_default": True, "max_content_width": 110})

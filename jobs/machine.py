@@ -90,7 +90,8 @@ class LocalMachine:
         return {"device": self.device, "feed": self.feed, "engine_options": dict(self.options)}
 
     @property
-    def _engine_settings(self) -> dict[str, Any]:
+    def engine_settings(self) -> dict[str, Any]:
+        """Arguments of vllm.LLM."""
         from pipeline.engine import settings
 
         return settings(self.device, self.options)
@@ -100,26 +101,26 @@ class LocalMachine:
         """For the store."""
         from pipeline.engine import answer_settings
 
-        return answer_settings(self._engine_settings)
+        return answer_settings(self.engine_settings)
 
     @property
     def max_model_len(self) -> int:
         """Tokens of prompt and answer."""
-        return int(self._engine_settings["max_model_len"])
+        return int(self.engine_settings["max_model_len"])
 
     @property
     def window(self) -> int:
         """Requests inside the engine at once."""
         from pipeline.engine import window
 
-        return window(self._engine_settings, self.feed)
+        return window(self.engine_settings, self.feed)
 
     @property
     def block_size(self) -> int | None:
         """Tokens of a block of the prefix cache."""
         from pipeline.engine import block_size
 
-        return block_size(self._engine_settings)
+        return block_size(self.engine_settings)
 
     def model(self) -> Model:
         from pipeline import models
@@ -134,7 +135,45 @@ class LocalMachine:
         from pipeline.engine import VllmEngine
 
         self.tell(f"starting vLLM on {self.device} with {model.name} (about 30 s)")
-        return VllmEngine(model.folder, self._engine_settings, self.device, self.feed, self.verbose)
+        return VllmEngine(model.folder, self.engine_settings, self.device, self.feed, self.verbose)
+
+
+@dataclass(frozen=True, slots=True)
+class Unloaded:
+    """A machine that plans: this model stands for it, and there is no engine."""
+
+    local: LocalMachine
+    found: Model
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.local.settings
+
+    @property
+    def engine_settings(self) -> Mapping[str, Any]:
+        return self.local.engine_settings
+
+    @property
+    def answer_settings(self) -> Mapping[str, Any]:
+        return self.local.answer_settings
+
+    @property
+    def max_model_len(self) -> int:
+        return self.local.max_model_len
+
+    @property
+    def window(self) -> int:
+        return self.local.window
+
+    @property
+    def block_size(self) -> int | None:
+        return self.local.block_size
+
+    def model(self) -> Model:
+        return self.found
+
+    def engine(self, model: Model) -> VllmEngine:
+        raise NotImplementedError("a plan asks no engine")
 
 
 def make_machine(

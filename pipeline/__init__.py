@@ -14,6 +14,7 @@ from typing import Any
 
 _PUBLIC = {
     "analyze": "pipeline.analysis",
+    "plan": "pipeline.planning",
     "Job": "pipeline.job",
     "Selection": "pipeline.reviews",
     "read": "pipeline.reviews",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from pipeline.agreement import agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
-from pipeline.comparing import comparing
+from pipeline.changes import changes, merged
 from pipeline.deadlines import deadline_counts, with_deadlines
-from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import describe, digest, plain
 from pipeline.order import Order
@@ -32,7 +30,7 @@ from pipeline.runtime import Machine, Runtime
 from pipeline.schedule import Schedule
 from pipeline.service_levels import attained
 from pipeline.store import Store
-from pipeline.tables import RESTAURANTS, REVIEWS, Results
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -63,20 +61,17 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             runtime = Runtime(machine)
         with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
             fits = fits_for(dump.reviews, runtime, store, progress, stop, job.recalibrate, job.calibrate_on)
-            marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
-            unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            narrow = job.update and not job.selection.whole
-            compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
-            changed = dump.without(unchanged)
+            changed = changes(dump, job, runtime, fits, before)
             beside = None
             if queries:
                 others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
             accounts = Accounts(runtime, store.folder, progress.stage)
-            schedule = Schedule(order, job.priorities, runtime.predictor)
+            schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
+            marks = changed.fingerprints
             if unknown := job.priorities.unknown(marks):
                 progress.stage(f"warning: urgent or with a deadline, but not among the selected restaurants: {', '.join(unknown)}")
-            answered = answer_all(changed, job, schedule, fits, marks, compared, runtime, store, progress, stop, beside)
+            answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
             requests = pl.concat([answered.tables.requests, *([beside.tables.requests] if beside else [])])
@@ -87,12 +82,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         seconds["idle"] = round(answered.idle_s, 3)
         tables = replace(answered.tables, rejects=dump.rejects, requests=requests)
         if before:
-            tables = tables.carry_over(before.results, unchanged).compared_anew(answered.compared)
-            tables = tables.keep_others(before.results) if job.update and before.here else tables
-            same = not beside or beside.unchanged
-            if same and unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
+            tables = merged(tables, before, changed.unchanged, job, answered.compared)
+            if (not beside or beside.unchanged) and changed.nothing_new(tables, before, job):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
-                progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
+                number = len(changed.fingerprints)
+                progress.stage(f"nothing to do: none of {number:,} restaurants has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
         stop()
         deadlines = {name: moment for name, moment in job.priorities.deadlines.items() if name in marks}
@@ -119,14 +113,6 @@ def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame) -> dict
         "max_overtake": schedule.max_overtake,
         "deadlines": deadline_counts(restaurants),
     }
-
-
-def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
-    """Digest of what a row depends on beside its restaurant's rows of the dump."""
-    form = [version("review-digest"), *({name: str(dtype) for name, dtype in schema.items()} for schema in (RESTAURANTS, REVIEWS))]
-    wording = [(name, WORDINGS[name]) for name in job.tasks]
-    chosen = [job.chunk_tokens, job.max_reviews, job.two_stage]
-    return digest([form, runtime.identity, chosen, wording, {name: asdict(one) for name, one in fits.items()}])
 
 
 def described_run(

@@ -73,8 +73,8 @@ def answer_all(
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
         return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints), schedule.clock.moment(schedule.clock.now_s))
     tokens = runtime.tokens
-    tasks = _tasks(job.tasks, tokens, fits)
-    groups, budget = _grouped(dump, tokens, tasks, job, runtime.engine.max_model_len)
+    tasks = tasks_for(job.tasks, tokens, fits)
+    groups, budget = grouped(dump, tokens, tasks, job, runtime.engine.max_model_len)
     progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
     if schedule.assumption:
         progress.stage(schedule.assumption)
@@ -135,7 +135,8 @@ def _not_reached(restaurant: Restaurant, tasks: Sequence[str], why: str) -> Outc
     return Outcome(restaurant, {}, dict.fromkeys(tasks, f"not reached, {why}"), [], {}, 0.0, pending=True, again=True)
 
 
-def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
+def tasks_for(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
+    """The tasks of these names, in the order of TASKS."""
     readable = {language for language, one in fits.items() if one.readable}
     sentiment = SentimentTask(tokens, fits)
     makers: dict[str, Callable[[], Task]] = {
@@ -146,7 +147,8 @@ def _tasks(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> lis
     return [makers[name]() for name in TASKS if name in names]
 
 
-def _grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_model_len: int) -> tuple[Groups, int]:
+def grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_model_len: int) -> tuple[Groups, int]:
+    """A dump's restaurants, and the tokens of reviews in one chunk. Raises BadConfiguration where the model takes too few."""
     overhead = max(task.overhead for task in tasks)
     budget = min(job.chunk_tokens, max_model_len - overhead)
     if budget < LEAST_CHUNK_TOKENS:

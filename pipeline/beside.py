@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from pipeline.job import Job
 from pipeline.previous import Previous
 from pipeline.queries import QUERIES, Queries
 from pipeline.records import Outcome
+from pipeline.restaurants import Tokenised
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.tables import REQUESTS, Results
@@ -49,10 +50,15 @@ class Beside:
 
     def begin(self, loop: Loop) -> None:
         """Opens a plan for each query that is not known; all of them at once, before the restaurants."""
+        for query, task in self.asked():
+            loop.begin(query, task)
+
+    def asked(self) -> Iterator[tuple[Tokenised, QueryExpansionTask]]:
+        """Queries that are not known, in the order of their files."""
         if self.due:
             task = QueryExpansionTask(self._runtime.tokens, self._readable)
             for query in tokenised(priced(self._changed, task).sort("arrival"), self._runtime.tokens):
-                loop.begin(query, task)
+                yield query, task
 
     def take(self, outcome: Outcome) -> None:
         """What came of one query."""

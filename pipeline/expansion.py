@@ -42,7 +42,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
             accounts = Accounts(runtime, store.folder, progress.stage)
-            schedule = Schedule(order, job.priorities, runtime.predictor)
+            schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
             tables, idle_s = answer_queries(queries.without(unchanged), job, schedule, readable, marks, runtime, store, progress, stop)
             store.flush()
             answers = store.counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import TypeVar
 
@@ -11,20 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clock import Clock
-from pipeline.costs import CostModel
+from pipeline.costs import CostModel, assumed
 from pipeline.order import prefill_cost
 from pipeline.records import Answer, Request
 
 Seconds = TypeVar("Seconds", float, npt.NDArray[np.float64])
 
-UNMEASURED = CostModel(
-    step_s=0.0,
-    prefill_s=1 / 600,
-    decode_s=1 / 200,
-    output_tokens={("summary", "part"): 80, ("summary", "merge"): 60, ("strengths", "find"): 28},
-)
-"""Where nothing was measured yet: the embedded model on two cores, 600 uncached prompt tokens and 200 output tokens a second; answers as in
-1,087 requests about 30 restaurants. Another machine differs by much; the run's own pace corrects that within minutes."""
 SAFETY = 1.5
 """Predicted seconds count so many times. To be early costs others no more than the restaurant's own work, to be late costs the deadline."""
 LEAST_MEASURED_S = 5.0
@@ -47,7 +39,7 @@ class Cost:
 class Predictor:
     """Seconds of work in a full batch of so many sequences. `block_size`: of the prefix cache, None without."""
 
-    model: CostModel = UNMEASURED
+    model: CostModel = field(default_factory=lambda: assumed("cpu"))
     batch: int = 64
     block_size: int | None = 1
 

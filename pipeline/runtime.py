@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
+from pipeline.costs import CostModel
 from pipeline.engine import Engine, Feed, Restartable
-from pipeline.forecast import UNMEASURED, Predictor
+from pipeline.forecast import Predictor
 from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
 from pipeline.steps import Recording, Spent, StepLog
 from pipeline.tokens import Tokens
+from pipeline.without_weights import without_torch
 
 MOST_BATCH = 1024
 """Sequences that a step makes a token for, at most; `LLM.generate` has no window of its own."""
@@ -54,15 +56,23 @@ class Runtime:
         """Digest of what an answer depends on beside its request: model, revision, settings."""
         return digest([self.model.revision, dict(self.machine.answer_settings)])
 
-    @property
-    def predictor(self) -> Predictor:
+    def predictor(self, model: CostModel) -> Predictor:
         """Of what this machine takes for requests."""
-        return Predictor(UNMEASURED, min(self.machine.window // 2, MOST_BATCH) or 1, self.machine.block_size)
+        return Predictor(model, min(self.machine.window // 2, MOST_BATCH) or 1, self.machine.block_size)
 
     @cached_property
     def tokens(self) -> Tokens:
         """The model's tokenizer."""
         return Tokens(self.model.folder)
+
+
+class Weightless(Runtime):
+    """A runtime that computes nothing: its machine's model may come without weights, and its tokenizer without torch."""
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        with without_torch():
+            return super().tokens
 
 
 class DeferredEngine:

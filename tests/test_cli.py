@@ -50,7 +50,7 @@ def test_importing_the_library_needs_no_model_library(module):
     assert not {"torch", "vllm", "transformers", "sklearn", "click"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("command", ["analyze", "attack", "compare", "evaluate", "expand-queries", "store", "benchmark"])
+@pytest.mark.parametrize("command", ["analyze", "plan", "attack", "compare", "evaluate", "expand-queries", "store", "benchmark"])
 def test_every_command_explains_itself_with_an_example(command):
     done = jobs(command, "--help")
     assert done.returncode == 0

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock
-from pipeline.costs import CostModel
-from pipeline.forecast import UNMEASURED, Cost, Predictor
+from pipeline.costs import OUTPUT_TOKENS, CostModel
+from pipeline.forecast import Cost, Predictor
 from pipeline.order import Key, Order, Standing, rank
 from pipeline.priorities import Priorities
 from pipeline.records import Answer, Request, Restaurant
@@ -30,7 +30,7 @@ class Turns:
     """One order over the restaurants of a workload. `whole`: everything has to be known before the first request goes."""
 
     def __init__(self, order: Order, priorities: Priorities, shape: Shape, model: CostModel, engine: SimulatedEngine) -> None:
-        known = model if model.output_tokens else replace(model, output_tokens=UNMEASURED.output_tokens)
+        known = model if model.output_tokens else replace(model, output_tokens=OUTPUT_TOKENS)
         self._schedule = Schedule(order, priorities, Predictor(known, shape.max_num_seqs, shape.block_size), EngineClock(engine=engine))
         self._seconds = known.seconds
         self._forecasts = order.heeds_deadlines and bool(priorities.deadlines)

@@ -133,10 +133,13 @@ class SummaryTask:
         return make_request("summary", "part", name, prompt, sampling, number, len(shared), common)
 
     def _fitting(self, parts: Sequence[Part], budget: int) -> list[Sequence[Part]]:
-        """Consecutive parts that fit one merge, at least two in one of them, so that the tree gets smaller."""
+        """Consecutive parts that fit one merge."""
         sizes = [sum(map(len, self._lines([part], budget))) for part in parts]
-        groups = [parts[run.start : run.stop] for run in cut([where for where, _ in parts], sizes, budget)]
-        return groups if len(groups) < len(parts) else [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        return [parts[run.start : run.stop] for run in fitting([where for where, _ in parts], sizes, budget)]
+
+    def merge_overhead(self, language: str) -> int:
+        """Tokens of a merge beside its parts; 0 for a language that is not asked in."""
+        return sum(map(len, self._merges.get(language, ())))
 
     def _merge(self, restaurant: Tokenised, group: Sequence[Part], language: str) -> Request:
         before, after = self._merges[language]
@@ -151,6 +154,13 @@ class SummaryTask:
         most = budget // (2 * ENOUGH_SENTENCES) - _LINE_MARKS
         encoded = self._tokens.encode([sentence for _, sentences in group for sentence in sentences], most)
         return [concatenate(self._tokens.part("- "), one.ids, self._tokens.part("\n")) for one in encoded]
+
+
+def fitting(places: Sequence[bytes], sizes: Sequence[int], budget: int) -> list[range]:
+    """Which parts, by their places and tokens, go into one merge: consecutive ones, at least two in one of them, so that the tree gets
+    smaller."""
+    runs, count = cut(places, sizes, budget), len(places)
+    return runs if len(runs) < count else [range(i, min(i + 2, count)) for i in range(0, count, 2)]
 
 
 def sentences_of(answer: Answer) -> list[str]:

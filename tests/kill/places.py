@@ -14,7 +14,7 @@ import driver
 import polars as pl
 import views
 
-from pipeline.store import stored_key
+from pipeline.stored import stored_key
 
 
 @dataclass

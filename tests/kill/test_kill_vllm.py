@@ -14,7 +14,7 @@ import pytest
 import views
 
 from pipeline import parts, results
-from pipeline.store import stored_key
+from pipeline.stored import stored_key
 from pipeline.tasks.sentiment import NEUTRAL_WIDTH
 from pipeline.upkeep import ANSWERS
 

@@ -1,0 +1,59 @@
+"""`plan`: what `analyze` would do with the same options, without a model, a GPU or a trace."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from typing import Any
+
+import click
+
+from jobs.analyze import analyze, asked_for
+from jobs.machine import Unloaded, make_machine
+from jobs.plan_page import page
+from jobs.progress import TerminalProgress
+from pipeline.planning import EXACT_REVIEWS
+from pipeline.planning import plan as make_plan
+from pipeline.without_weights import tokenizer_of
+
+ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "verbose")
+
+
+def _options_of_analyze() -> list[click.Parameter]:
+    """Also from the environment of `analyze`, so that a plan is made of just what the nightly run is told."""
+    options = []
+    for option in (copy.copy(one) for one in analyze.params if one.name not in ONLY_OF_A_RUN):
+        if isinstance(option, click.Option) and option.envvar is None and option.name:
+            option.envvar = f"REVIEW_DIGEST_ANALYZE_{option.name.upper()}"
+        options.append(option)
+    return options
+
+
+@click.command(params=_options_of_analyze())
+@click.option(
+    "--exact-reviews",
+    type=click.IntRange(min=0),
+    default=EXACT_REVIEWS,
+    metavar="N",
+    help="Count every prompt where no more reviews are to be asked about; beyond, estimate tokens from bytes and check on a sample.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
+    """Tell what `analyze` would do with these options: restaurants, requests and tokens, what is stored already, time and memory.
+
+    Loads no model and needs no GPU, writes nothing and takes no lock: beside a running job it tells what is left at that moment. Takes the
+    options of analyze and its environment, and in a TOML file its table where there is no [plan].
+
+    \b
+    Examples:
+      python -m jobs plan reviews.parquet --output results
+      python -m jobs plan 'dumps/*.parquet' --order fifo --json
+    """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
+    progress = TerminalProgress()
+    job, order, machine = asked_for(**options)
+    local = make_machine(**machine, verbose=False, tell=progress.stage)
+    with tokenizer_of(local.name, local.cache.expanduser()) as model:
+        planned = make_plan(job, order, Unloaded(local, model), progress.stage, exact_reviews)
+    click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))

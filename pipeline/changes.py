@@ -1,0 +1,57 @@
+"""What a run has to look at: restaurants that are not just what the committed run was computed from, and comparisons that may change with
+them. The same for a run and for its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from pipeline.answering import WORDINGS
+from pipeline.comparing import Comparing, comparing
+from pipeline.fingerprints import fingerprints
+from pipeline.job import Job
+from pipeline.manifest import digest
+from pipeline.previous import Previous
+from pipeline.reviews import Dump
+from pipeline.rows import Row
+from pipeline.runtime import Runtime
+from pipeline.tables import RESTAURANTS, REVIEWS, Results
+from pipeline.tasks.calibration import Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """`fingerprints` by restaurant of the dump; `unchanged`: those whose rows are carried over; `dump`: what concerns the others."""
+
+    fingerprints: Mapping[str, str]
+    unchanged: set[str]
+    compared: Comparing
+    dump: Dump
+
+    def nothing_new(self, tables: Results, before: Previous[Results], job: Job) -> bool:
+        """Whether readers see these tables already."""
+        return self.unchanged == set(self.fingerprints) and before.holds(tables, None if job.update else job.selection)
+
+
+def changes(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit], before: Previous[Results] | None) -> Changes:
+    """`fits`: of every language of the dump."""
+    marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
+    unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
+    narrow = job.update and not job.selection.whole
+    compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
+    return Changes(marks, unchanged, compared, dump.without(unchanged))
+
+
+def merged(tables: Results, before: Previous[Results], unchanged: Collection[str], job: Job, compared: Sequence[Row] = ()) -> Results:
+    """These tables and what is kept of the run before; `compared`: comparisons that are other ones now."""
+    tables = tables.carry_over(before.results, unchanged).compared_anew(compared)
+    return tables.keep_others(before.results) if job.update and before.here else tables
+
+
+def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:
+    """Digest of what a row depends on beside its restaurant's rows of the dump."""
+    form = [version("review-digest"), *({name: str(dtype) for name, dtype in schema.items()} for schema in (RESTAURANTS, REVIEWS))]
+    wording = [(name, WORDINGS[name]) for name in job.tasks]
+    chosen = [job.chunk_tokens, job.max_reviews, job.two_stage]
+    return digest([form, runtime.identity, chosen, wording, {name: asdict(one) for name, one in fits.items()}])

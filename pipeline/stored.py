@@ -1,0 +1,131 @@
+"""Answers in a store, for reading: which of these questions have been answered before?
+
+Nothing is written and no lock is taken: parts never change once they are there, and one that another run has merged meanwhile is looked for
+again. `plan` reads a store so while a run adds to it; `store.py` adds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline import parts, usage
+from pipeline.key_index import KeyIndex
+from pipeline.packing import WANTED, unpack
+from pipeline.parts import Part
+from pipeline.records import Answer
+from pipeline.suspects import Suspects
+from pipeline.upkeep import ANSWERS, SUSPECTS
+
+AT_ONCE = 128
+"""Answers made at once: few enough that Python's garbage collector does not set out, which took a fifth of a large lookup."""
+READERS = 2
+"""Parts read at once: digest and Parquet work outside Python's lock."""
+CACHED_BYTES = 256 << 20
+"""Of parts held in memory for lookups; a run asks in about the order in which an earlier one has answered."""
+
+
+def stored_key(identity: bytes, key: str) -> bytes:
+    """128 bits under which the answer to a request is kept; `identity`: 128 bits."""
+    return hashlib.blake2b(identity + bytes.fromhex(key), digest_size=16).digest()
+
+
+class StoredAnswers:
+    """The answers in one folder; none where there is no such folder."""
+
+    def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool = False) -> None:
+        """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: earlier runs' answers are not served."""
+        self.folder = folder
+        self._answers = folder / ANSWERS
+        self._identity = bytes.fromhex(identity)
+        self._warn = warn
+        self._suspects = Suspects(folder / SUSPECTS)
+        self._mutex = threading.RLock()
+        self._cache_lock = threading.Lock()
+        self._cache: OrderedDict[int, pl.DataFrame] = OrderedDict()
+        self._counts = usage.Counts()
+        self._sequence = max((part.sequence for part in parts.listed(self._answers)), default=0)
+        self._after = self._sequence if fresh else -1
+        self._index()
+
+    def find(self, keys: Sequence[str]) -> Iterator[Answer]:
+        """The stored answers among these, in any order, each under the request's key."""
+        with self._mutex, self._counts.measured():
+            self._counts.looked_up += len(keys)
+            wanted = {stored_key(self._identity, key): key for key in keys} if len(self._keys) else {}
+            names = list(wanted.values())
+            frames = self._matching(list(wanted)) if wanted else []
+        self._counts.served += sum(frame.height for frame in frames)
+        for some in (some for frame in frames for some in frame.iter_slices(AT_ONCE)):
+            with self._counts.measured():
+                found = unpack(names, some)
+            yield from found
+
+    def deaths(self, key: str) -> int:
+        """How many engines died with this request inside."""
+        return self._suspects.deaths(stored_key(self._identity, key).hex())
+
+    def _index(self) -> None:
+        """Reads the keys of all parts and checks every part against its digest."""
+        self._parts: list[Part] = []
+        self._keys = KeyIndex()
+        self._cache.clear()
+        entries = []
+        listed = [part for part in parts.listed(self._answers) if part.sequence > self._after]
+        try:
+            with ThreadPoolExecutor(READERS) as readers:
+                read = list(readers.map(lambda part: part.rows("high"), listed))
+        except FileNotFoundError:  # merged since it was listed; what was in it may stand in a part that was not listed
+            return self._index()
+        for part, rows in zip(listed, read, strict=True):
+            if rows is None:
+                self._pass_over(part)
+                continue
+            entries.append((rows["high"].to_numpy(), len(self._parts)))
+            self._parts.append(part)
+        self._keys.add(*entries)
+        return None
+
+    def _pass_over(self, part: Part) -> None:
+        """What happens to a damaged part."""
+        self._warn(f"warning: {part.path}: is damaged; its answers count as not there")
+
+    def _matching(self, own: Sequence[bytes]) -> list[pl.DataFrame]:
+        """Rows with these keys and each one's `place` among them, a frame per part."""
+        halves = np.frombuffer(b"".join(own), dtype="<u8").reshape(-1, 2)
+        while True:
+            numbers = self._keys.find(halves[:, 0])
+            hit = np.unique(numbers[numbers >= 0]).tolist()
+            try:
+                with ThreadPoolExecutor(READERS) as readers:
+                    read = readers.map(self._rows, hit)
+                    return [_joined(rows, halves, np.flatnonzero(numbers == number)) for number, rows in zip(hit, read, strict=True)]
+            except FileNotFoundError:  # another run has merged or pruned parts meanwhile
+                self._index()
+
+    def _rows(self, number: int) -> pl.DataFrame:
+        with self._cache_lock:
+            if number in self._cache:
+                self._cache.move_to_end(number)
+                return self._cache[number]
+        rows = self._parts[number].rows(*WANTED)
+        if rows is None:
+            raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
+        with self._cache_lock:
+            self._cache[number] = rows
+            while len(self._cache) > 1 and sum(frame.estimated_size() for frame in self._cache.values()) > CACHED_BYTES:
+                self._cache.popitem(last=False)
+        return rows
+
+
+def _joined(rows: pl.DataFrame, halves: npt.NDArray[np.uint64], places: npt.NDArray[np.intp]) -> pl.DataFrame:
+    wanted = pl.DataFrame({"high": halves[places, 0], "low": halves[places, 1], "place": places})
+    return rows.join(wanted, on=["high", "low"]).select("place", *WANTED[2:])
