@@ -21,7 +21,7 @@ from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline import parts, summary_wordings
 from pipeline.costs import assumed
-from pipeline.engine import settings as engine_settings
+from pipeline.engine_settings import settings as engine_settings
 from pipeline.order import ORDERS
 from pipeline.records import Answer, Request, Sampling
 from pipeline.restaurants import group

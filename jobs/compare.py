@@ -16,7 +16,7 @@ from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.costs import assumed
-from pipeline.engine import Feed, settings
+from pipeline.engine_settings import Feed, settings
 from pipeline.errors import JobError
 from pipeline.job import TASKS, Job
 from pipeline.models import EMBEDDED, find

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from pipeline.engine_settings import Device, answer_settings, block_size, settings, window
+
 if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
     from pipeline.models import Model
 
 NUMBERS = ("max_model_len", "max_num_seqs", "block_size")
 F = TypeVar("F", bound=Callable[..., Any])
-Device = Literal["cpu", "gpu"]
 
 
 def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
@@ -92,15 +93,11 @@ class LocalMachine:
     @property
     def engine_settings(self) -> dict[str, Any]:
         """Arguments of vllm.LLM."""
-        from pipeline.engine import settings
-
         return settings(self.device, self.options)
 
     @property
     def answer_settings(self) -> Mapping[str, Any]:
         """For the store."""
-        from pipeline.engine import answer_settings
-
         return answer_settings(self.engine_settings)
 
     @property
@@ -111,15 +108,11 @@ class LocalMachine:
     @property
     def window(self) -> int:
         """Requests inside the engine at once."""
-        from pipeline.engine import window
-
         return window(self.engine_settings, self.feed)
 
     @property
     def block_size(self) -> int | None:
         """Tokens of a block of the prefix cache."""
-        from pipeline.engine import block_size
-
         return block_size(self.engine_settings)
 
     def model(self) -> Model:

@@ -11,15 +11,13 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+from pipeline.engine_settings import Device, Feed, window
 from pipeline.errors import BadConfiguration, EngineDied
 from pipeline.quiet import quiet
 from pipeline.records import Answer, Request, Sampling
 from pipeline.steps import StepLog, StepRecorder
-
-Device = Literal["cpu", "gpu"]
-Feed = Literal["continuous", "generate"]
 
 
 class Engine(Protocol):
@@ -60,60 +58,6 @@ class Restartable(Protocol):
     def start_over(self, feed: Feed) -> None:
         """Gives up what is unfinished and forgets all prefixes; it is fed in this way from now on."""
         ...
-
-
-def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Arguments of `vllm.LLM` for a device, overridden one by one.
-
-    CPU, measured on two cores: float32 is 6.7 times as fast as bfloat16 without bf16 instructions; blocks of 32 tokens, since 128 never
-    hit on short prompts; eager, since compiling costs 90 s of start and gains 10 to 20 %; steps of 2,048 tokens last about 3.5 s, which
-    bounds how long a stop signal waits. GPU: vLLM's own defaults, its guidance for throughput being larger steps; not measured here.
-    """
-    common: dict[str, Any] = {
-        "trust_remote_code": False,
-        "enable_prefix_caching": True,
-        "scheduling_policy": "priority",
-        "disable_log_stats": False,  # without it answers carry no timings
-        "enable_logging_iteration_details": True,  # tokens computed in each step; logged only with --verbose
-        "seed": 0,
-        # Compiles a bounded form in milliseconds where xgrammar takes 2 to 15 s, and wastes no tokens on white space.
-        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
-    }
-    cpu: dict[str, Any] = {
-        "dtype": "float32",
-        "block_size": 32,
-        "enforce_eager": True,
-        "kv_cache_memory_bytes": 2 << 30,
-        "max_model_len": 4096,
-        "max_num_seqs": 64,
-        "max_num_batched_tokens": 2048,
-    }
-    gpu: dict[str, Any] = {"max_model_len": 8192, "max_num_seqs": 256, "max_num_batched_tokens": 8192}
-    return {**common, **(cpu if device == "cpu" else gpu), **(overrides or {})}
-
-
-def window(options: Mapping[str, Any], feed: Feed) -> int:
-    """Requests that an engine holds at once: what one step can finish and as many again to take their places, since one-token requests
-    all finish in their first step. `LLM.generate` takes everything."""
-    return 2 * int(options["max_num_seqs"]) if feed == "continuous" else 1 << 62
-
-
-def block_size(options: Mapping[str, Any]) -> int | None:
-    """Tokens of a block of the prefix cache, 16 where vLLM chooses; None where nothing is cached."""
-    return int(options.get("block_size") or 16) if options["enable_prefix_caching"] else None
-
-
-SPEED_ONLY = frozenset(
-    """enable_prefix_caching scheduling_policy disable_log_stats enable_logging_iteration_details block_size enforce_eager
-    kv_cache_memory_bytes gpu_memory_utilization max_num_seqs max_num_batched_tokens async_scheduling tensor_parallel_size
-    compilation_config seed""".split()  # noqa: SIM905
-)
-"""Settings that decide how soon an answer comes, not what it says (answers are greedy; rounding by batch shape aside)."""
-
-
-def answer_settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings on which answers depend. One that nobody has thought of counts as one of them: asking again is the safer mistake."""
-    return {name: value for name, value in options.items() if name not in SPEED_ONLY}
 
 
 class VllmEngine:

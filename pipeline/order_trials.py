@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from pipeline.answering import answer_all
 from pipeline.comparing import Comparing, comparing
 from pipeline.costs import CostModel, Step, assumed
-from pipeline.engine import Feed
+from pipeline.engine_settings import Feed
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
 from pipeline.order import Order

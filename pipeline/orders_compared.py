@@ -13,8 +13,8 @@ import polars as pl
 from pipeline import durable
 from pipeline.calibrations import fits_for
 from pipeline.costs import CostModel, assumed
-from pipeline.engine import Feed
-from pipeline.engine import settings as engine_settings
+from pipeline.engine_settings import Feed
+from pipeline.engine_settings import settings as engine_settings
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.job import Job, Progress, Stop
 from pipeline.order import ORDERS, Order

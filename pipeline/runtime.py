@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from pipeline.costs import CostModel
-from pipeline.engine import Engine, Feed, Restartable
+from pipeline.engine import Engine, Restartable
+from pipeline.engine_settings import Feed
 from pipeline.forecast import Predictor
 from pipeline.manifest import digest
 from pipeline.models import Model

@@ -7,7 +7,7 @@ from deterministic_engine import DeterministicEngine
 
 from pipeline import feed
 from pipeline.costs import CostModel, Step
-from pipeline.engine import settings
+from pipeline.engine_settings import settings
 from pipeline.simulation.blocks import Piece
 from pipeline.simulation.engine import Call, SimulatedEngine
 from pipeline.simulation.shapes import shape

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from pipeline import models
 from pipeline.engine import VllmEngine
-from pipeline.engine import settings as engine_settings
+from pipeline.engine_settings import settings as engine_settings
 from pipeline.order import ORDERS
 from pipeline.reviews import Dump, read
 from pipeline.run import Loop

@@ -12,7 +12,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from pipeline.costs import CostModel, assumed
-from pipeline.engine import Feed, settings
+from pipeline.engine_settings import Feed, settings
 from pipeline.errors import BadData, JobError, NoInput
 from pipeline.measured_costs import asked_of_engine
 from pipeline.order import prefill_cost

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine import Feed, window
+from pipeline.engine_settings import Feed, window
 from pipeline.simulation.engine import Shape
 
 BLOCK_SIZE = 16  # vLLM's own where none is set
