@@ -16,15 +16,14 @@ from pipeline.amounts import Amounts, Longest
 from pipeline.around import Around
 from pipeline.comparing import Comparing, main_languages
 from pipeline.expected import (
-    ASPECTS_PER_CHUNK,
     CLAIM_TOKENS,
-    MOST_CLAIMS,
     PART_TOKENS,
     POSITIVE,
     STRENGTH_ALONE,
     STRENGTH_BESIDE_PEERS,
     TEXT_SHARED,
     TEXT_TOKENS,
+    asked_claims,
     expected_merges,
 )
 from pipeline.prefix_cache import PrefixCache
@@ -183,10 +182,12 @@ def _praise(reviews: pl.DataFrame, read: Mapping[str, _Chunked], around: Around,
         shared = size + number * max(around.shared[language] - (cache.block - 1) / 2, 0) if cache.block else 0.0
         found.read_before += max(shared - number * cache.whole(around.question[language]), 0.0)
         amount.expect(number, size + number * around.praise[language], shared, most=int(most))
-    chunks = sum(len(one.chunks) for one in read.values())
-    size = max(around.praise.values()) + CLAIM_TOKENS
-    claims, served = ASPECTS_PER_CHUNK * chunks, cache.whole(max(around.question.values()))
-    found.amounts.of("strengths", "aspect").expect(claims, claims * size, claims * served, most=MOST_CLAIMS * chunks)
+    each = [asked_claims(len(one.chunks)) for one in read.values()]
+    claims, most_claims = sum(expected for expected, _ in each), sum(most for _, most in each)
+    served = cache.whole(max(around.question.values()))
+    for stage, size in (("tone", max(around.label.values())), ("aspect", max(around.praise.values()))):
+        asked_tokens = claims * (size + CLAIM_TOKENS)
+        found.amounts.of("strengths", stage).expect(claims, asked_tokens, claims * served, most=most_claims)
     found.amounts.of("strengths", "prior").expect(len(around.praise), sum(around.praise.values()), 0, most=len(around.praise))
 
 

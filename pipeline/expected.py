@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.amounts import Amounts
 from pipeline.comparing import Comparing
 from pipeline.records import Answer, Praise, Request, Review
@@ -19,13 +21,17 @@ from pipeline.tasks.comparison import ComparisonTask, Stand
 from pipeline.tasks.figures import LEAST_REVIEWS
 from pipeline.tasks.prompts import main_language
 from pipeline.tasks.sentiment import SentimentTask
+from pipeline.tasks.strengths import LEAST, MOST
 from pipeline.tasks.summary import SummaryTask, fitting
 from pipeline.tokens import Tokens
 
 POSITIVE = {"above": 0.96, "three": 0.49, "below": 0.06, "unrated": 0.65}
 """Reviews found positive, by stars: 313 of 326 above 3, 31 of 63 with 3, 9 of 156 below; 354 of all 546."""
-ASPECTS_PER_CHUNK, MOST_CLAIMS = 1.1, 4
-"""51 claims in 45 chunks that a positive review supports; a chunk's answer holds four at most."""
+CLAIMS_PER_CHUNK, MOST_CLAIMS = 1.2, 4
+"""60 claims in 51 chunks of 40 restaurants with 25 reviews each that one sentence of a positive review supports; an answer holds four at
+most."""
+SAYINGS = 2.35
+"""Sentences of the reviews that stand in where claims are few, a restaurant: 94 of the same 40."""
 CLAIM_TOKENS = 7
 PART_TOKENS = 45
 """A partial summary in a merge, 1,400 tokens in 7 merges of 22 parts less the wording."""
@@ -42,6 +48,11 @@ def positive_share(review: Review) -> float:
     if review.rating is None or review.rating != review.rating:
         return POSITIVE["unrated"]
     return POSITIVE["three" if review.rating == 3 else "above" if review.rating > 3 else "below"]
+
+
+def asked_claims(chunks: int) -> tuple[float, int]:
+    """Claims of a restaurant that are asked about, sentences of its reviews among them: expected, and at most."""
+    return CLAIMS_PER_CHUNK * chunks + SAYINGS, min(MOST_CLAIMS * chunks, MOST) + LEAST
 
 
 def expected_merges(places: Sequence[bytes], fresh: Sequence[bool], budget: int) -> list[int]:
@@ -133,10 +144,12 @@ class Following:
             most=len(left),
         )
         finds = sum(request.stage == "find" for request in reached.open["strengths"])
-        claims = ASPECTS_PER_CHUNK * finds
-        shared = self.replay.cache.shared(prior.prompt)
-        size = len(prior.prompt) + CLAIM_TOKENS
-        self._amounts.of("strengths", "aspect").expect(claims, claims * size, claims * shared, most=MOST_CLAIMS * finds)
+        claims, most = asked_claims(finds)
+        nothing = np.array([], dtype=np.uint32)
+        tone = self.sentiment.ask_about("strengths", "tone", one.restaurant_id, language, nothing, 0)
+        for stage, prompt in (("tone", tone.prompt), ("aspect", prior.prompt)):
+            shared, size = self.replay.cache.shared(prompt), len(prompt) + CLAIM_TOKENS
+            self._amounts.of("strengths", stage).expect(claims, claims * size, claims * shared, most=most)
 
     def _prior(self, name: str, language: str) -> Request:
         prior = self._praises.prior(name, language)

@@ -11,6 +11,7 @@ AFTER: Mapping[str, tuple[str, ...]] = {
     "merge": ("part",),
     "praise": ("find", "label"),
     "prior": ("find", "label"),
+    "tone": ("find", "label"),
     "aspect": ("find", "label"),
     "strength": ("compare",),
 }

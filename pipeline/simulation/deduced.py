@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline.simulation.workload import Shared
 
-QUESTIONS = ("label", "praise", "aspect", "prior", "calibrate")
+QUESTIONS = ("label", "praise", "tone", "aspect", "prior", "calibrate")
 """Stages that begin with the same examples."""
 OVER_CHUNKS = ("part", "find")
 MOST_FURTHER = 64

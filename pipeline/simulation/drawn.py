@@ -88,7 +88,11 @@ class Drawn:
         praise = [
             ask("strengths", "praise", EXAMPLES + lengths[i] + ASPECT, reviews[i], chunk) for i, chunk in enumerate(chunk_of) if liked[i]
         ]
-        claims = [ask("strengths", "aspect", EXAMPLES + 10 + ASPECT, examples, len(chunks)) for _ in range(CLAIMS * len(chunks))]
+        claims = [
+            ask("strengths", stage, EXAMPLES + 10 + further, examples, len(chunks))
+            for stage, further in (("tone", QUESTION), ("aspect", ASPECT))
+            for _ in range(CLAIMS * len(chunks))
+        ]
         stages = [Stage(tuple(label)), Stage(tuple(both[0])), Stage(tuple(both[1])), Stage((*praise, *claims), (0, 2))]
         parts, before = len(chunks), 1
         while parts > 1:
