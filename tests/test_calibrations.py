@@ -90,7 +90,7 @@ def test_the_boundary_does_not_move_toward_the_rarer_label(good, bad, copies):
 
     alone, repeated = fit(1), fit(copies)
     if min(alone.slope, repeated.slope) > 0.5:
-        assert math.isclose(-alone.intercept / alone.slope, -repeated.intercept / repeated.slope, abs_tol=0.5)
+        assert math.isclose(-alone.intercept / alone.slope, -repeated.intercept / repeated.slope, abs_tol=0.01)
 
 
 @settings(max_examples=30)

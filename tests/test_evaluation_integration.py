@@ -27,7 +27,8 @@ def test_a_model_is_measured_on_reviews_that_it_reads(engine, tokens, dump):
         dump(columns),
         Evaluation(label_column="verdict", restaurants=2, references={f"r{i}": ["Kind waiters."] for i in range(2)}),
     )
-    found = evaluate(known, draw(known, what), what, Bench(tokens, engine, Silent()))
+    drawn = draw(known, what)
+    found = evaluate(known, drawn, what, Bench(tokens, engine, Silent()))
     assert found["sentiment"]["all"]["reviews"] == len(columns["text"])
     assert found["sentiment"]["all"]["balanced_accuracy"]["value"] > 0.9
     assert found["sentiment"]["all"]["area_under_curve"]["value"] > 0.9
@@ -38,7 +39,8 @@ def test_a_model_is_measured_on_reviews_that_it_reads(engine, tokens, dump):
         assert answers["asked"] > 0
         assert (answers["failed"], answers["out_of_form"], answers["empty"]) == (0, 0, 0)
     cost = found["cost"]["summary, strengths"]
-    assert cost["requests"] == sum(found[task]["answers"]["asked"] for task in ("summary", "strengths"))
+    labels = sum(split.put_in.height for split in drawn.splits)  # strengths asks about sentiment, too
+    assert cost["requests"] == labels + sum(found[task]["answers"]["asked"] for task in ("summary", "strengths"))
     assert 0 < cost["cached_share"] < 1, "both tasks read one chunk"
     assert cost["seconds"] > 0
     whole = json.loads(json.dumps({"model": "embedded", **found}))

@@ -58,6 +58,10 @@ def anchors(languages: Collection[str]) -> list[Anchor]:
     return [anchor for anchor in (Anchor(**json.loads(line)) for line in lines if line) if anchor.language in languages]
 
 
+WEIGHT = 174
+"""Of all labelled reviews against the penalty, half of it for either label however many there are; the number of English anchors."""
+
+
 def fit(raw: Mapping[Anchor, float]) -> dict[str, Fit]:
     """Logistic regression with two parameters per language, on raw log-odds by anchor (Platt 1999, "Probabilistic Outputs for Support
     Vector Machines", with a weak L2 penalty since anchors may be separable). Both labels weigh alike however many there are of each, so
@@ -71,7 +75,8 @@ def fit(raw: Mapping[Anchor, float]) -> dict[str, Fit]:
         labels, values = [label for label, _ in some], [value for _, value in some]
         if len(set(labels)) < 2:
             continue
-        model = LogisticRegression(C=1.0, class_weight="balanced").fit(values, labels)
+        each = {label: WEIGHT / 2 / labels.count(label) for label in set(labels)}
+        model = LogisticRegression(C=1.0, tol=1e-8).fit(values, labels, sample_weight=[each[label] for label in labels])
         fits[language] = Fit(
             slope=float(model.coef_[0][0]),
             intercept=float(model.intercept_[0]),
