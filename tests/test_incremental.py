@@ -83,6 +83,7 @@ def test_one_review_costs_its_own_question_its_chunk_and_the_merges_above_it(lar
     assert 1 <= len(parts) <= most < chunks / 3
     assert sorted(by_stage.pop(("strengths", "find"))) == sorted(parts)
     assert 1 <= len(by_stage.pop(("summary", "merge"))) <= 4
+    assert len(by_stage.pop(("strengths", "tone"), [])) <= len(parts)
     assert len(by_stage.pop(("strengths", "aspect"), [])) <= len(parts)
     assert len(by_stage.pop(("strengths", "praise"), [])) <= labels
     assert len(by_stage.pop(("strengths", "strength"), [])) <= 1
