@@ -17,3 +17,8 @@ from pipeline.tokens import Tokens  # noqa: E402
 
 MODEL = models.get("embedded", Path("~/.cache/review-digest").expanduser())
 TOKENS = Tokens(MODEL.folder)
+
+for _unneeded in ("torch", "sklearn", "scipy"):
+    if sys.modules[_unneeded] is None:
+        del sys.modules[_unneeded]
+importlib.import_module("sklearn.feature_extraction.text")  # finds who is compared with whom
