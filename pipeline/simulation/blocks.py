@@ -97,6 +97,21 @@ class Blocks:
                     piece.unused = _Unused(piece, piece.present)
                     self._unused.append(piece.unused)
 
+    def give_up(self, chain: Sequence[Piece], own: int, tokens: int) -> None:
+        """Gives back what a prompt held of which so many tokens are computed: nothing is to be found in the blocks after those."""
+        whole, start = tokens // self.size, 0
+        for piece in chain:
+            if piece.users == 1:
+                kept = min(piece.present, max(whole - start, 0))
+                self._blank += piece.present - kept
+                self.free += piece.present - kept
+                piece.present = kept
+            start += piece.blocks
+        full = min(own, max(whole - start, 0))
+        self._blank += own - full
+        self.free += own - full
+        self.leave(chain, full, whole * self.size)
+
     def _take(self, blocks: int) -> None:
         self.free -= blocks
         if blocks <= self._blank:

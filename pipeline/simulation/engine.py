@@ -213,14 +213,13 @@ class SimulatedEngine:
     def _put_back(self) -> None:
         """Makes room: the request of the highest rank, or the last one in, gives its blocks back and is computed again later."""
         ranked = max(self._running, key=lambda call: (call.rank, call.number)) if self._shape.priority else next(reversed(self._running))
-        computed = ranked.prompt + ranked.made
+        del self._running[ranked]
         if self._half and self._half[0] is ranked:
+            self._blocks.give_up(ranked.chain, ranked.own, ranked.prompt + ranked.made - self._half[1])
             self._half = None
         else:
             ranked.made = ranked.output - 1 - (ranked.end - self.steps)
-            computed = ranked.prompt + ranked.made - 1
-        del self._running[ranked]
-        self._blocks.leave(ranked.chain, ranked.own, computed)
+            self._blocks.leave(ranked.chain, ranked.own, ranked.prompt + ranked.made - 1)
         ranked.epoch += 1
         self.put_back += 1
         self._full = False
