@@ -8,10 +8,14 @@ import pytest
 import views
 from places import Place, write_dump
 
+from pipeline.tasks.calibration import anchors
+
 pytestmark = pytest.mark.kill
 STEP_S = 0.02
 PER_STEP = 3
 """Answers of one step, which a signal may catch on their way into the store."""
+AMID = len(anchors({"en"})) + 100
+"""Answers, when the calibration is over and the analysis under way."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def test_a_signal_ends_a_run_soon_keeps_finished_answers_and_publishes_nothing(n
     place = new_place(unkilled.dump)
     old = views.check_view(place.output)
     process = place.start(step_s=STEP_S)
-    place.wait_for_answers(100)
+    place.wait_for_answers(AMID)
     sent = time.monotonic()
     os.killpg(process.pid, number)
     process.join(10)
@@ -44,7 +48,7 @@ def test_a_signal_ends_a_run_soon_keeps_finished_answers_and_publishes_nothing(n
 def test_a_second_signal_ends_a_run_at_once_that_hangs_while_it_stops(new_place, unkilled):
     place = new_place(unkilled.dump)
     process = place.start(step_s=STEP_S, abort_s=60)
-    place.wait_for_answers(100)
+    place.wait_for_answers(AMID)
     os.killpg(process.pid, signal.SIGTERM)
     process.join(1.5)
     assert process.exitcode is None, "the engine was to hang: nothing was tested"
