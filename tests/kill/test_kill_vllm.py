@@ -131,9 +131,19 @@ def test_a_run_killed_while_generating_ends_with_the_results_of_one_that_nobody_
     tell(f"of {one.height} restaurants, other than in the run that nobody killed: {differing}")
 
 
-def test_what_came_from_the_store_is_the_same_text_in_every_run(killed):
-    folder, _, _ = killed
-    again = run(folder, "again")  # all is stored: no engine starts
-    requests = pl.read_parquet(again / "requests.parquet")
-    assert requests["reused"].all()
-    views.assert_equal_results(folder / "again", views.result_columns(folder / "out"))
+def test_what_came_from_the_store_is_the_same_text_in_every_run(killed, tell):
+    """All is stored but the answers that were cut off, which a run asks again. Which are, varies with the shape of the batches."""
+    folder, _, committed = killed
+    again = run(folder, "again")
+    before, after = pl.read_parquet(committed / "requests.parquet"), pl.read_parquet(again / "requests.parquet")
+    complete = before.filter(pl.col("finish_reason") == "stop")
+    assert after.filter(pl.col("key").is_in(complete["key"].to_list()))["reused"].all(), "an answer that was complete was asked again"
+    asked = after.filter(~pl.col("reused"))
+    tell(f"{before.height - complete.height} of {before.height} answers had been cut off, {asked.height} were asked again")
+    assert before.height > complete.height or asked.is_empty()
+    changed = asked["restaurant_id"].unique().to_list()
+    expected, found = views.result_columns(folder / "out"), views.result_columns(folder / "again")
+    compared = expected["restaurants"].explode("peers").filter(pl.col("peers").is_in(changed))["restaurant_id"].to_list()
+    same = ~pl.col("restaurant_id").is_in(changed + compared)
+    for name, table in expected.items():
+        assert found[name].filter(same).equals(table.filter(same)), f"{name} differs"
