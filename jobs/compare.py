@@ -32,6 +32,7 @@ from pipeline.service_levels import ServiceLevel
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
+from pipeline.skewed import Cut
 
 
 @click.command()
@@ -42,8 +43,13 @@ from pipeline.simulation.shapes import kv_blocks, shape
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=3, help="Runs of each order; rounds begin with another order each.")
 @click.option("--simulate-only", is_flag=True, help="Load no engine. Needs a past run's output folder, or --restaurants.")
-@click.option("--restaurants", type=click.IntRange(min=1), metavar="N", help="Simulate so many drawn restaurants of 2 to 100 reviews.")
-@click.option("--seed", type=int, default=7, help="Of the drawn restaurants.")
+@click.option(
+    "--restaurants",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="So many restaurants of INPUT, drawn, and cut to 2 to 100 reviews (log-uniform), rows shuffled; without INPUT, invented ones.",
+)
+@click.option("--seed", type=int, default=7, help="Of what is drawn.")
 @click.option(
     "--fit-on",
     multiple=True,
@@ -95,28 +101,31 @@ def compare(
     Examples:
       python -m jobs compare results
       python -m jobs compare --restaurants 100000 --order restaurant --order fifo
-      python -m jobs compare reviews.parquet --order restaurant --order fifo --repeat 5 --output orders
+      python -m jobs compare reviews.parquet --restaurants 40 --order restaurant --order fifo --repeat 5 --output orders
     """
     stop, progress = StopSignals(), TerminalProgress()
     past = len(inputs) == 1 and (Path(inputs[0]) / CURRENT).is_file()
-    if bool(inputs) == bool(restaurants):
+    if not inputs and not restaurants:
         raise click.UsageError("name INPUT, or --restaurants N to draw some")
+    if past and restaurants:
+        raise click.UsageError("--restaurants draws from reviews, not from an output folder of analyze")
     if simulate_only and inputs and not past:
         raise click.UsageError("--simulate-only needs an output folder of analyze, whose answers are known, or --restaurants")
     orders = [ORDERS[name] for name in dict.fromkeys(order or ORDERS)]
-    if (past or restaurants) and len(feeds) > 1:
+    if (past or not inputs) and len(feeds) > 1:
         raise click.UsageError("one --feed at a time is simulated")
     local = make_machine(**machine, feed=feeds[0] if feeds else "continuous", tell=progress.stage)
     priorities = make_priorities(deadline, urgent, max_overtake, max_wait)
     try:
-        if restaurants:
+        if restaurants and not inputs:
             compared = _drawn(Drawn(restaurants, seed), orders, local, slo, progress, stop, priorities)
         elif past:
             compared = _past(Path(inputs[0]), orders, local, slo, progress, stop, priorities)
         else:
             job = Job(inputs, Path(), column, Selection(limit=limit), tasks, priorities=priorities)
             trials = [Setting(one, feed) for feed in feeds or ("continuous",) for one in orders]
-            compared = measure(job, fit_on, trials, repeat, Runtime(local), slo, progress, stop)
+            cut = Cut(restaurants, seed) if restaurants else None
+            compared = measure(job, fit_on, trials, repeat, Runtime(local), slo, progress, stop, cut)
     except JobError:
         stop()  # an engine that dies after a stop signal is part of the stop
         raise

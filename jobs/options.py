@@ -83,12 +83,12 @@ def parse_deadline(_: click.Context, __: click.Parameter, text: str | None) -> d
 
 
 def parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
-    """A number with a unit: 90d, 12h, 30m."""
+    """A number with a unit: 90d, 12h, 30m, 45s."""
     if text is None:
         return None
-    units = {"d": "days", "h": "hours", "m": "minutes"}
+    units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
     if text[-1:] not in units or not text[:-1].isdigit():
-        raise click.BadParameter(f"{text!r} is no duration like 90d, 12h or 30m")
+        raise click.BadParameter(f"{text!r} is no duration like 90d, 12h, 30m or 45s")
     return timedelta(**{units[text[-1]]: int(text[:-1])})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +15,8 @@ from pipeline.priorities import NoZone, Priorities, parse_moment, read_deadlines
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def parse_deadlines(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, datetime]:
-    """RESTAURANT=TIME pairs and files of them; of two for one restaurant the last. Raises NoInput, BadData."""
+def parse_deadlines(ctx: click.Context, param: click.Parameter, given: Sequence[str]) -> dict[str, datetime]:
+    """RESTAURANT=TIME pairs, a time from now on as +2h, and files of them; of two for one restaurant the last. Raises NoInput, BadData."""
     found: dict[str, datetime] = {}
     for text in given:
         if text.lower().endswith((".parquet", ".csv")):
@@ -28,6 +28,9 @@ def parse_deadlines(_: click.Context, __: click.Parameter, given: Sequence[str])
         name, _equals, moment = text.rpartition("=")
         if not name:
             raise click.BadParameter(f"{text!r} is neither RESTAURANT=TIME nor a .parquet or .csv file")
+        if moment.startswith("+"):
+            found[name] = datetime.now(UTC) + (parse_duration(ctx, param, moment[1:]) or timedelta())
+            continue
         try:
             found[name] = parse_moment(moment)
         except ValueError as error:
@@ -43,9 +46,9 @@ def priority_options(command: F) -> F:
             multiple=True,
             callback=parse_deadlines,
             metavar="RESTAURANT=TIME|FILE",
-            help="When a restaurant has to be answered, e.g. 1024=2026-11-21T06:00+09:00, or a Parquet or CSV file with restaurant_id and "
-            "deadline. Only --order hybrid acts on it; met or missed is told with every order. Readers see it with the commit: see "
-            "--stop-at. Repeatable.",
+            help="When a restaurant has to be answered, e.g. 1024=2026-11-21T06:00+09:00, or 1024=+2h from now, or a Parquet or CSV file "
+            "with restaurant_id and deadline. Only --order hybrid acts on it; met or missed is told with every order. Readers see it with "
+            "the commit: see --stop-at. Repeatable.",
         ),
         click.option(
             "--urgent",

@@ -19,10 +19,10 @@ class TerminalProgress:
     Planned tokens are the estimates of restaurants not yet begun and the exact tokens of all requests made so far.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr, doing: str = "analysing", what: str = "restaurants") -> None:
-        self._stream, self._doing, self._what = stream, doing, what
+    def __init__(self, stream: TextIO | None = None, doing: str = "analysing", what: str = "restaurants") -> None:
+        self._stream, self._doing, self._what = sys.stderr if stream is None else stream, doing, what
         self._bar: tqdm | None = None
-        self._terminal = stream.isatty()
+        self._terminal = self._stream.isatty()
         self._planned = self._answered = self._restaurants = self._finished = 0
         self._began = self._said = time.monotonic()
 

@@ -77,8 +77,8 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             requests = pl.concat([answered.tables.requests, *([beside.tables.requests] if beside else [])])
             costs = accounts.settle(requests, answered.idle_s)
             levels = attained(job.service_levels, requests, answered.tables.restaurants)
-        seconds["load"] += runtime.engine.loaded_s
-        seconds["generate"] -= runtime.engine.loaded_s
+        seconds["load"] += runtime.loaded_s
+        seconds["generate"] -= runtime.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
         tables = replace(answered.tables, rejects=dump.rejects, requests=requests)
         if before:

@@ -47,8 +47,8 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             store.flush()
             answers = store.counts
             costs = accounts.settle(tables.requests, idle_s)
-        seconds["load"] += runtime.engine.loaded_s
-        seconds["generate"] -= runtime.engine.loaded_s
+        seconds["load"] += runtime.loaded_s
+        seconds["generate"] -= runtime.loaded_s
         tables = replace(tables, rejects=queries.rejects)
         if before:
             tables = tables.carry_over(before.results, unchanged)

@@ -25,7 +25,7 @@ def figures(timeline: Timeline, levels: Sequence[ServiceLevel] = ()) -> Figures:
     `finished`: mean, median and 95th percentile of the time until a restaurant is complete, without its comparison; `compared`: with it,
     where it has one. `first_token`: median seconds from submission to the engine until the first token, by task and size of restaurant.
     `overtaken`: the restaurant that began most tokens later than first in, first out would have begun it. `service_levels` as in a
-    manifest.
+    manifest. `deadlines`: how many of the restaurants were complete in time and how many not, and those; None where there were none.
     """
     restaurants, requests = timeline.restaurants, timeline.requests
     asked = restaurants.filter(pl.col("started").is_not_null())
@@ -43,6 +43,7 @@ def figures(timeline: Timeline, levels: Sequence[ServiceLevel] = ()) -> Figures:
         "steps": timeline.steps,
         "overtaken": most_overtaken(asked),
         "service_levels": _levels(levels, timeline),
+        "deadlines": _deadlines(timeline),
     }
 
 
@@ -86,6 +87,16 @@ def _levels(levels: Sequence[ServiceLevel], timeline: Timeline) -> list[dict[str
     known = pl.lit("ok").alias("status"), pl.lit(False).alias("reused")
     requests = timeline.requests.join(timeline.restaurants.select("arrival", "restaurant_id"), on="arrival")
     return attained(levels, requests.with_columns(*known, position=pl.lit(0)), timeline.restaurants.with_columns(*known))
+
+
+def _deadlines(timeline: Timeline) -> dict[str, Any] | None:
+    due = pl.DataFrame(
+        {"restaurant_id": list(timeline.due_s), "due_s": list(timeline.due_s.values())},
+        schema={"restaurant_id": pl.String(), "due_s": pl.Float64()},
+    )
+    given = timeline.restaurants.join(due, on="restaurant_id")
+    missed = given.filter((pl.col("finished_s") <= pl.col("due_s")).not_().fill_null(True))["restaurant_id"].sort().to_list()
+    return {"met": given.height - len(missed), "missed": len(missed), "missed_by": missed} if given.height else None
 
 
 def middle(runs: Sequence[Figures]) -> Figures:

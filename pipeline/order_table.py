@@ -87,9 +87,12 @@ def _first_tokens(orders: Found) -> list[str]:
 def _levels(orders: Found) -> list[str]:
     names = list(orders)
     levels = _best(orders[names[0]])["service_levels"]
-    if not levels:
+    deadlines = [_best(orders[name])["deadlines"] for name in names]
+    if not levels and not any(deadlines):
         return []
     rows = [("service level", *names)]
+    if any(deadlines):
+        rows.append(("deadlines met", *(f"{one['met']} of {one['met'] + one['missed']}" if one else "-" for one in deadlines)))
     for place, level in enumerate(levels):
         found = [_best(orders[name])["service_levels"][place] for name in names]
         rows.append(

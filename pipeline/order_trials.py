@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -91,6 +92,8 @@ class Course:
     fits: Mapping[str, Fit]
     comparing: Comparing
     runtime: Runtime
+    began: datetime
+    """From when on the job's deadlines count, in each pass anew."""
 
     def over(self, dump: Dump) -> Course:
         """The same over other reviews."""
@@ -103,13 +106,15 @@ class Course:
         before, spent = len(log.kept), log.spent
         marks = fingerprints(self.dump, lambda _: "")
         rates = assumed(str(self.runtime.machine.settings.get("device")))
-        schedule = Schedule(setting.order, self.job.priorities, self.runtime.predictor(rates))
+        priorities = self.job.priorities.counted_from(self.began)
+        schedule = Schedule(setting.order, priorities, self.runtime.predictor(rates))
         with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
             answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
         steps = log.kept[before:]
         taken = (log.spent - spent).steps
         timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
-        return Trial(setting, timeline, steps, witness.requests, witness.answers, witness.restaurants)
+        due_s = {name: (moment - answered.first_request).total_seconds() for name, moment in priorities.deadlines.items()}
+        return Trial(setting, replace(timeline, due_s=due_s), steps, witness.requests, witness.answers, witness.restaurants)
 
     def bundles(
         self,
@@ -159,5 +164,6 @@ def predict(setting: Setting, trials: Sequence[Trial], course: Course, shape: Sh
     model = known or CostModel.fit(steps, assumed(str(course.runtime.machine.settings.get("device"))))
     source = "other restaurants, asked first" if known else "the other orders"
     workload = course.workload(others[0], shape.block_size)
-    simulation = Simulation(workload, setting.order, shape, model, setting.feed == "generate", course.job.priorities)
+    priorities = course.job.priorities.counted_from(course.began)
+    simulation = Simulation(workload, setting.order, shape, model, setting.feed == "generate", priorities)
     return Prediction(simulation.run(), model, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +31,7 @@ from pipeline.simulation.loop import Simulation
 from pipeline.simulation.past_run import PastRun
 from pipeline.simulation.shapes import shape
 from pipeline.simulation.workload import Workload
+from pipeline.skewed import Cut
 from pipeline.store import Store
 from pipeline.timeline import Timeline
 
@@ -54,18 +56,24 @@ def measure(
     levels: Sequence[ServiceLevel],
     progress: Progress,
     stop: Stop,
+    cut: Cut | None = None,
 ) -> Compared:
-    """A dump in every setting, `repeat` times on one engine, rotated, and beside it what the simulation says from the other settings, with
-    rates fitted on `fit_on` (reviews that are asked first, in an order that is not compared) or on those settings' steps.
+    """A dump, or a `cut` of it, in every setting, `repeat` times on one engine, rotated, and beside it what the simulation says from the
+    other settings, with rates fitted on `fit_on` (reviews that are asked first, in an order that is not compared; a quarter of the cut, of
+    other restaurants) or on those settings' steps.
 
     Raises the errors of `pipeline.errors` and what `stop` raises.
     """
+    began = datetime.now(UTC)
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
     other = read(fit_on, job.columns) if fit_on else None
+    if cut:
+        dump = cut.of(dump)
+        other = replace(cut, count=-(-cut.count // 4)).of(other, set(dump.reviews["restaurant_id"])) if other else None
     with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
         both = pl.concat([one.reviews for one in (dump, other) if one])
         fits = fits_for(both, runtime, store, progress, stop)
-    course = Course(dump, job, fits, comparing_of(dump, job), runtime)
+    course = Course(dump, job, fits, comparing_of(dump, job), runtime, began)
     known = _rates_of(course.over(other), settings, progress, stop) if other else None
     trials: list[Trial] = []
     for number, setting in enumerate(plan := rotated(settings, repeat), start=1):
@@ -128,12 +136,14 @@ def simulate(
     priorities: Priorities | None = None,
 ) -> Compared:
     """Every order once, by simulation."""
+    began = datetime.now(UTC)
     found: dict[str, Any] = {}
     predicted: dict[str, Timeline] = {}
     for order in orders:
         stop()
         progress.stage(f"simulating {order.name}")
-        timeline = Simulation(workload, order, engine, rates, feed == "generate", priorities).run()
+        counted = priorities.counted_from(began) if priorities else None
+        timeline = Simulation(workload, order, engine, rates, feed == "generate", counted).run()
         predicted[order.name] = timeline
         found[order.name] = {"predicted": figures(timeline, levels), "rates": _rates(rates)}
     return Compared({"about": "simulated", "orders": found}, {}, predicted)
@@ -158,7 +168,8 @@ def replay(
     scale = past.timeline.seconds / first.seconds if first.seconds else 1.0
     rates = replace(past.rates, **{name: getattr(past.rates, name) * scale for name in ("step_s", "prefill_s", "decode_s")})
     compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, priorities)
-    compared.found["orders"][own.name]["measured"] = figures(past.timeline, levels)
+    timeline = replace(past.timeline, due_s=compared.predicted[own.name].due_s)
+    compared.found["orders"][own.name]["measured"] = figures(timeline, levels)
     about = (
         f"run {past.run_id}: {past.timeline.restaurants.height:,} restaurants, {past.timeline.requests.height:,} requests, order {own.name}"
     )

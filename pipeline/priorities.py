@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,11 @@ class Priorities:
     deadlines: Mapping[str, datetime] = field(default_factory=dict)
     max_overtake: int | None = None
     max_wait: timedelta | None = None
+
+    def counted_from(self, began: datetime) -> Priorities:
+        """With every deadline as far from now as it was from `began`: for passes that take place one after another."""
+        passed = datetime.now(UTC) - began
+        return replace(self, deadlines={name: moment + passed for name, moment in self.deadlines.items()})
 
     def unknown(self, selected: Collection[str]) -> list[str]:
         """Restaurants that are named and not there."""

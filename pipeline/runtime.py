@@ -51,6 +51,7 @@ class Runtime:
         self.machine = machine
         self.model = machine.model()
         self.engine = DeferredEngine(lambda: machine.engine(self.model), machine.max_model_len, machine.window)
+        self._tokens_s = 0.0
 
     @property
     def identity(self) -> str:
@@ -64,7 +65,15 @@ class Runtime:
     @cached_property
     def tokens(self) -> Tokens:
         """The model's tokenizer."""
-        return Tokens(self.model.folder)
+        began = time.monotonic()
+        tokens = Tokens(self.model.folder)
+        self._tokens_s = time.monotonic() - began
+        return tokens
+
+    @property
+    def loaded_s(self) -> float:
+        """Seconds that loading the tokenizer and the engine took so far."""
+        return self._tokens_s + self.engine.loaded_s
 
 
 class Weightless(Runtime):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,14 @@ REQUESTS: dict[str, pl.DataType] = {
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """`restaurants` and `requests`: a row for each that was asked about, schemas above; seconds from the first request on. `seconds`: to
-    the last answer. `steps` of the engine, None where nobody counted."""
+    the last answer. `steps` of the engine, None where nobody counted. `due_s`: seconds until their deadline, of restaurants that have one.
+    """
 
     restaurants: pl.DataFrame
     requests: pl.DataFrame
     seconds: float
     steps: int | None = None
+    due_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def table(columns: Mapping[str, Sequence[object]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

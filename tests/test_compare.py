@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -63,6 +64,12 @@ def timeline(*restaurants):
 
 
 THREE = timeline(("a", 0, 90, 2, 9.0, 12.0), ("b", 1, 10, 0, 1.0, None), ("c", 2, 20, 1, 3.0, 4.0))
+
+
+def test_deadlines_of_restaurants_that_are_there_are_met_or_missed():
+    assert figures(THREE)["deadlines"] is None
+    found = figures(replace(THREE, due_s={"a": 8.0, "b": 2.0, "unknown": 1.0}))
+    assert found["deadlines"] == {"met": 1, "missed": 1, "missed_by": ["a"]}
 
 
 def test_the_figures_of_a_timeline():
@@ -260,7 +267,6 @@ def jobs(*arguments):
     "arguments",
     [
         [],
-        ["reviews.parquet", "--restaurants", "5"],
         ["reviews.parquet", "--simulate-only"],
         ["--restaurants", "5", "--feed", "continuous", "--feed", "generate"],
         ["--restaurants", "5", "--order", "magic"],
@@ -271,12 +277,25 @@ def test_usage_errors(arguments):
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
 
 
+def test_restaurants_are_not_drawn_from_a_past_run(past):
+    done = jobs(past("fifo"), "--restaurants", 5)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+
+
 def test_drawn_restaurants_are_compared_without_an_engine(tmp_path):
     done = jobs("--restaurants", 30, "--order", "restaurant", "--order", "fifo", "--device", "cpu", "--json", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["orders"]
     assert found["restaurant"]["predicted"]["finished"]["mean"] < found["fifo"]["predicted"]["finished"]["mean"]
     assert (tmp_path / "compare.png").exists()
+
+
+def test_a_deadline_that_first_in_first_out_misses_is_met_by_hybrid_in_every_pass():
+    options = ["--engine-option", "max_num_seqs=16", "--order", "fifo", "--order", "hybrid", "--device", "cpu", "--json"]
+    done = jobs("--restaurants", 30, "--seed", 1, *options, "--deadline", "r0000029=+200s")
+    assert done.returncode == 0, done.stderr
+    found = {name: one["predicted"]["deadlines"] for name, one in json.loads(done.stdout)["orders"].items()}
+    assert found == {"fifo": {"met": 0, "missed": 1, "missed_by": ["r0000029"]}, "hybrid": {"met": 1, "missed": 0, "missed_by": []}}
 
 
 def test_what_first_in_first_out_would_have_taken_is_one_command(past):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_analysis import FakeMachine, Silent, rows
 
+from jobs.priority_options import parse_deadlines
 from pipeline.analysis import analyze
 from pipeline.clock import Clock
 from pipeline.costs import CostModel
@@ -58,6 +59,22 @@ def test_a_deadline_is_read_with_its_zone_and_refused_without():
         parse_moment("2026-11-21T06:00")
     with pytest.raises(ValueError, match="no ISO time"):
         parse_moment("tomorrow")
+
+
+def test_a_deadline_may_be_said_as_a_time_from_now():
+    before = datetime.now(UTC)
+    found = parse_deadlines(None, None, ["17=+2h", "18=+45s"])
+    after = datetime.now(UTC)
+    assert before + timedelta(hours=2) <= found["17"] <= after + timedelta(hours=2)
+    assert before + timedelta(seconds=45) <= found["18"] <= after + timedelta(seconds=45)
+
+
+def test_deadlines_of_a_later_pass_are_as_far_away_as_those_of_the_first():
+    began = datetime.now(UTC) - timedelta(minutes=5)
+    given = Priorities(frozenset({"a"}), {"a": began + timedelta(hours=1)}, max_overtake=7)
+    found = given.counted_from(began)
+    assert abs(found.deadlines["a"] - (datetime.now(UTC) + timedelta(hours=1))) < timedelta(seconds=10)
+    assert (found.urgent, found.max_overtake) == (given.urgent, 7)
 
 
 @pytest.mark.parametrize("kind", ["csv", "text", "moment", "numbers"])

@@ -233,4 +233,5 @@ class Simulation:
         ]
         columns = dict(zip(RESTAURANTS, map(list, zip(*rows, strict=True)) if rows else [[] for _ in RESTAURANTS], strict=True))
         asked = dict(zip(REQUESTS, self._columns, strict=True))
-        return Timeline(table(columns, RESTAURANTS).sort("arrival"), table(asked, REQUESTS), self._engine.now_s, self._engine.steps)
+        restaurants = table(columns, RESTAURANTS).sort("arrival")
+        return Timeline(restaurants, table(asked, REQUESTS), self._engine.now_s, self._engine.steps, self._turns.due_s)

@@ -27,11 +27,14 @@ class EngineClock(Clock):
 
 
 class Turns:
-    """One order over the restaurants of a workload. `whole`: everything has to be known before the first request goes."""
+    """One order over the restaurants of a workload. `whole`: everything has to be known before the first request goes; `due_s`: seconds
+    until the deadlines that some have."""
 
     def __init__(self, order: Order, priorities: Priorities, shape: Shape, model: CostModel, engine: SimulatedEngine) -> None:
+        clock = EngineClock(engine=engine)
+        self.due_s = {name: clock.seconds_to(moment) for name, moment in priorities.deadlines.items()}
         known = model if model.output_tokens else replace(model, output_tokens=OUTPUT_TOKENS)
-        self._schedule = Schedule(order, priorities, Predictor(known, shape.max_num_seqs, shape.block_size), EngineClock(engine=engine))
+        self._schedule = Schedule(order, priorities, Predictor(known, shape.max_num_seqs, shape.block_size), clock)
         self._seconds = known.seconds
         self._forecasts = order.heeds_deadlines and bool(priorities.deadlines)
         self.whole = order.whole
