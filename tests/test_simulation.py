@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import naive_scheduler
 import numpy as np
@@ -289,18 +290,51 @@ def test_an_unbounded_cache_keeps_everything_and_a_small_one_does_not():
 class Estimated(Drawn):
     """Its estimates are what its restaurants cost, so that overtaking is counted in the same tokens."""
 
-    @property
+    @cached_property
     def restaurants(self):
         costs = run(Drawn(self.count, self.seed), "fifo", REAL).restaurants.sort("arrival")["cost"]
         return [replace(one, estimate=cost) for one, cost in zip(super().restaurants, costs, strict=True)]
 
 
+@pytest.fixture(scope="module")
+def estimated():
+    return Estimated(80, 5)
+
+
+def overtaken(timeline):
+    found = most_overtaken(timeline.restaurants)
+    return found["tokens"] if found else 0
+
+
 @pytest.mark.parametrize("most", [0, 20_000, 100_000])
-def test_nobody_is_overtaken_by_more_tokens_than_allowed(most):
-    found = run(Estimated(80, 5), "restaurant", REAL, priorities=Priorities(max_overtake=most)).restaurants
-    free = most_overtaken(run(Estimated(80, 5), "restaurant", REAL).restaurants)["tokens"]
-    overtaken = most_overtaken(found)
-    assert (overtaken["tokens"] if overtaken else 0) <= most < free
+def test_nobody_is_overtaken_by_more_tokens_than_allowed(estimated, most):
+    assert overtaken(run(estimated, "restaurant", REAL, priorities=Priorities(max_overtake=most))) <= most
+    assert overtaken(run(estimated, "restaurant", REAL)) > 100_000
+
+
+class LateArrivals:
+    """A few large restaurants, and many with one short review each that arrive behind them."""
+
+    LARGE, REVIEWS = 5, 300
+
+    def __init__(self, count):
+        lengths = np.random.default_rng(1).integers(40, 160, count).tolist()
+        sizes = [[160] * self.REVIEWS] * self.LARGE + [[length] for length in lengths]
+        self._prompts = sizes
+        self.restaurants = [Restaurant(f"r{place:07d}", (), place, estimate=sum(one)) for place, one in enumerate(sizes)]
+
+    def bundle(self, place):
+        one = self.restaurants[place]
+        asks = (Ask(Request("", "sentiment", "label", one.restaurant_id, blank(tokens), Sampling(1)), 1) for tokens in self._prompts[place])
+        return Bundle(one, (Stage(tuple(asks)),))
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(1_000_000, marks=pytest.mark.kill)])
+def test_late_arrivals_however_many_delay_those_before_them_by_the_bound_at_most(count):
+    late, most = LateArrivals(count), 100_000
+    assert overtaken(run(late, "restaurant", REAL, priorities=Priorities(max_overtake=most))) <= most
+    if count < 10_000:
+        assert overtaken(run(late, "restaurant", REAL)) == sum(one.estimate for one in late.restaurants[late.LARGE :]) > most
 
 
 def test_a_restaurant_whose_deadline_is_in_danger_goes_first_in_the_order_that_heeds_it():
