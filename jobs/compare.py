@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -116,11 +117,12 @@ def compare(
         raise click.UsageError("one --feed at a time is simulated")
     local = make_machine(**machine, feed=feeds[0] if feeds else "continuous", tell=progress.stage)
     priorities = make_priorities(deadline, urgent, max_overtake, max_wait)
+    asked = _Asked(orders, local, slo, priorities, progress, stop)
     try:
         if restaurants and not inputs:
-            compared = _drawn(Drawn(restaurants, seed), orders, local, slo, progress, stop, priorities)
+            compared = asked.of(Drawn(restaurants, seed))
         elif past:
-            compared = _past(Path(inputs[0]), orders, local, slo, progress, stop, priorities)
+            compared = asked.of_past_run(Path(inputs[0]))
         else:
             job = Job(inputs, Path(), column, Selection(limit=limit), tasks, priorities=priorities)
             trials = [Setting(one, feed) for feed in feeds or ("continuous",) for one in orders]
@@ -137,39 +139,36 @@ def compare(
         click.echo(f"\n{written}")
 
 
-def _drawn(
-    what: Drawn,
-    orders: Sequence[Order],
-    machine: LocalMachine,
-    levels: Sequence[ServiceLevel],
-    progress: TerminalProgress,
-    stop: StopSignals,
-    priorities: Priorities,
-) -> Compared:
-    options = settings(machine.device, machine.options)
-    blocks = kv_blocks(_files(machine.name, machine), options)
-    rates = assumed(machine.device)
-    compared = simulate(what, orders, shape(options, machine.feed, blocks), rates, machine.feed, levels, progress, stop, priorities)
-    compared.found["about"] = f"{what.count:,} drawn restaurants, {sum(what.sizes):,} reviews, simulated"
-    compared.found["prediction"] = (
-        f"rates assumed for {machine.device}: {1 / rates.prefill_s:,.0f} prompt tokens and {1 / rates.decode_s:,.0f} output tokens a second"
-    )
-    return compared
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is simulated, whatever the restaurants."""
 
+    orders: Sequence[Order]
+    machine: LocalMachine
+    levels: Sequence[ServiceLevel]
+    priorities: Priorities
+    progress: TerminalProgress
+    stop: StopSignals
 
-def _past(
-    folder: Path,
-    orders: Sequence[Order],
-    machine: LocalMachine,
-    levels: Sequence[ServiceLevel],
-    progress: TerminalProgress,
-    stop: StopSignals,
-    priorities: Priorities,
-) -> Compared:
-    run = read_past_run(folder, progress.stage)
-    blocks = kv_blocks(_files(run.model, machine), run.options)
-    own = [ORDERS[run.order]] if run.order in ORDERS else []
-    return replay(run, list(dict.fromkeys([*own, *orders])), shape(run.options, run.feed, blocks), levels, progress, stop, priorities)
+    def of(self, drawn: Drawn) -> Compared:
+        """Invented restaurants, with the rates assumed for this kind of device."""
+        machine = self.machine
+        options = settings(machine.device, machine.options)
+        engine = shape(options, machine.feed, kv_blocks(_files(machine.name, machine), options))
+        rates = assumed(machine.device)
+        compared = simulate(drawn, self.orders, engine, rates, machine.feed, self.levels, self.progress, self.stop, self.priorities)
+        compared.found["about"] = f"{drawn.count:,} drawn restaurants, {sum(drawn.sizes):,} reviews, simulated"
+        each = f"{1 / rates.prefill_s:,.0f} prompt tokens and {1 / rates.decode_s:,.0f} output tokens a second"
+        compared.found["prediction"] = f"rates assumed for {machine.device}: {each}"
+        return compared
+
+    def of_past_run(self, folder: Path) -> Compared:
+        """The committed run of an output folder, its own order first."""
+        run = read_past_run(folder, self.progress.stage)
+        engine = shape(run.options, run.feed, kv_blocks(_files(run.model, self.machine), run.options))
+        own = [ORDERS[run.order]] if run.order in ORDERS else []
+        orders = list(dict.fromkeys([*own, *self.orders]))
+        return replay(run, orders, engine, self.levels, self.progress, self.stop, self.priorities)
 
 
 def _files(model: str, machine: LocalMachine) -> Path | None:
