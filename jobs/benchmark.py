@@ -137,7 +137,7 @@ def simulation(restaurants: int, order: Sequence[str], seed: int) -> None:
     for name in dict.fromkeys(order):
         began, on_processor = time.monotonic(), time.process_time()
         timeline = Simulation(
-            Drawn(restaurants, seed), ORDERS[name], shape(engine_settings("cpu"), "continuous", 1455), assumed("cpu")
+            Drawn(restaurants, seed), ORDERS[name], shape(engine_settings("cpu"), "continuous", 2911), assumed("cpu")
         ).run()
         found[name] = {
             "requests": timeline.requests.height,

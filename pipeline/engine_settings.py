@@ -30,10 +30,10 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
         "dtype": "float32",
         "block_size": 32,
         "enforce_eager": True,
-        "kv_cache_memory_bytes": 2 << 30,
+        "kv_cache_memory_bytes": 4 << 30,
         "max_model_len": 4096,
-        "max_num_seqs": 64,
-        "max_num_batched_tokens": 2048,
+        "max_num_seqs": 32,
+        "max_num_batched_tokens": 1024,
     }
     gpu: dict[str, Any] = {"max_model_len": 8192, "max_num_seqs": 256, "max_num_batched_tokens": 8192}
     return {**common, **(cpu if device == "cpu" else gpu), **(overrides or {})}
