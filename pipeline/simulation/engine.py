@@ -36,7 +36,8 @@ class Shape:
 
 class Call:
     """One request inside. `owner`: whatever its caller wants back. `made`: tokens of its answer that it had when it was put back last;
-    `cached`: prompt tokens that hit when it was let in first; `first_s`: when its first token was there."""
+    `cached`: prompt tokens that hit when it was let in first; `first_s`: when its first token was there. `number` by submission, `entered`
+    by when it was let in last."""
 
     __slots__ = (  # noqa: RUF023 - as they are told of above
         "prompt",
@@ -45,6 +46,7 @@ class Call:
         "rank",
         "owner",
         "number",
+        "entered",
         "sent_s",
         "first_s",
         "cached",
@@ -58,7 +60,7 @@ class Call:
     def __init__(self, prompt: int, output: int, chain: Sequence[Piece], rank: int, owner: Any) -> None:
         self.prompt, self.output, self.chain, self.rank, self.owner = prompt, max(output, 1), chain, rank, owner
         self.cached = -1
-        self.epoch = self.made = self.own = self.end = self.grow = self.number = 0
+        self.epoch = self.made = self.own = self.end = self.grow = self.number = self.entered = 0
         self.first_s = self.sent_s = 0.0
 
 
@@ -76,8 +78,8 @@ class SimulatedEngine:
         self._first_come: deque[Call] = deque()
         self._running: dict[Call, None] = {}
         self._half: tuple[Call, int] | None = None  # the prompt that goes on next step, and its tokens still to be computed
-        self._events: list[tuple[int, int, int, Call]] = []  # step, number, epoch: ends, and blocks needed
-        self._numbers = count()
+        self._events: list[tuple[int, int, int, Call]] = []  # step, entry, epoch: ends, and blocks needed
+        self._numbers, self._entries = count(), count()
         self._full = False  # the next in the queue does not fit the blocks that are free
         self.now_s = 0.0
         self.steps = self.prefilled = self.decoded = self.put_back = 0
@@ -117,7 +119,7 @@ class SimulatedEngine:
                 done.append(call)
             else:
                 self._go_on(call)
-        for call in done:
+        for call in sorted(done, key=lambda call: call.entered):  # who was let in first gives its blocks back first
             del self._running[call]
             self._blocks.leave(call.chain, call.own, call.prompt + call.output - 1)
         if done:
@@ -159,7 +161,7 @@ class SimulatedEngine:
             if call.grow == self.steps:
                 call.grow += self._shape.block_size
             if call.end != self.steps:
-                heappush(self._events, (min(call.grow, call.end), call.number, call.epoch, call))
+                heappush(self._events, (min(call.grow, call.end), call.entered, call.epoch, call))
         return due
 
     def _prefill(self, budget: int, let_in: bool) -> tuple[list[Call], int]:
@@ -183,6 +185,7 @@ class SimulatedEngine:
             else:
                 self._first_come.popleft()
             hits, call.own = entered
+            call.entered = next(self._entries)
             if call.cached < 0:
                 call.cached = hits * size
             self._running[call] = None
@@ -200,7 +203,7 @@ class SimulatedEngine:
         over = (call.prompt + call.made) % self._shape.block_size
         call.end = self.steps + call.output - call.made - 1
         call.grow = self.steps + (self._shape.block_size - over if over else 0) + 1
-        heappush(self._events, (min(call.grow, call.end), call.number, call.epoch, call))
+        heappush(self._events, (min(call.grow, call.end), call.entered, call.epoch, call))
 
     def _enqueue(self, call: Call, again: bool = False) -> None:
         if self._shape.priority:
