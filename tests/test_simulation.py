@@ -320,7 +320,7 @@ class LateArrivals:
         lengths = np.random.default_rng(1).integers(40, 160, count).tolist()
         sizes = [[160] * self.REVIEWS] * self.LARGE + [[length] for length in lengths]
         self._prompts = sizes
-        self.restaurants = [Restaurant(f"r{place:07d}", (), place, estimate=sum(one)) for place, one in enumerate(sizes)]
+        self.restaurants = [Restaurant(f"r{place:07d}", (), arrival=place, estimate=sum(one)) for place, one in enumerate(sizes)]
 
     def bundle(self, place):
         one = self.restaurants[place]
