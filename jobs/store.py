@@ -51,8 +51,9 @@ def prune(folder: Path, older_than: timedelta | None, max_size: int | None) -> N
 def forget(folder: Path, restaurant: Sequence[str]) -> None:
     """Remove every answer asked for a restaurant, and try its requests again that an engine died of.
 
-    For reviews that must be deleted: take them out of the dump, forget their restaurants, analyse again (twice: the results keep one
-    previous run). A summary of fifty reviews cannot forget one of them, so a restaurant is forgotten as a whole.
+    For reviews that must be deleted: take them out of the dump, forget their restaurants, analyse again, and remove the run before from
+    OUTPUT/runs. A summary of fifty reviews cannot forget one of them, so a restaurant is forgotten as a whole. An answer belongs to the
+    restaurant that asked first: forget others with the same review, too.
     """
     _tell(upkeep.forget(folder, restaurant))
 

@@ -11,6 +11,8 @@ from pipeline.rated import positive
 
 LEAST_AGREEMENT = 0.8
 """Balanced agreement below which a run warns; 0.5 is a coin."""
+FALL = 0.05
+"""Balanced agreement lost since the run before from which on a run warns, too."""
 LEAST_RATED = 20
 """Reviews rated above, and below, 3 stars without which a run's agreement is chance and no reason to warn."""
 LEAST_OF_RESTAURANT = 5
@@ -36,8 +38,9 @@ class Agreement:
     warning: str | None
 
 
-def agreement(dump: pl.DataFrame, labelled: pl.DataFrame) -> Agreement | None:
-    """`dump`: restaurant_id, review_id, rating; `labelled`: restaurant_id, review_id, sentiment. None without a rated and labelled review.
+def agreement(dump: pl.DataFrame, labelled: pl.DataFrame, before: float | None = None) -> Agreement | None:
+    """`dump`: restaurant_id, review_id, rating; `labelled`: restaurant_id, review_id, sentiment; `before`: `balanced` of the run before.
+    None without a rated and labelled review.
 
     Reviews that are only in one of them, or have no label, count for nothing.
     """
@@ -59,6 +62,11 @@ def agreement(dump: pl.DataFrame, labelled: pl.DataFrame) -> Agreement | None:
             f"sentiment agrees with the ratings in {balanced:.0%} of {checked.height:,} reviews (both sides weighed alike; below "
             f"{LEAST_AGREEMENT:.0%}), and in {low:,} of {places.height:,} restaurants less often than that; see rating_agreement, "
             "try --calibrate-on ratings or another --model"
+        )
+    elif balanced is not None and before is not None and before - balanced >= FALL and min(sides["len"]) >= LEAST_RATED:
+        warning = (
+            f"sentiment agrees with the ratings in {balanced:.0%} of {checked.height:,} reviews (both sides weighed alike), in the run "
+            f"before in {before:.0%}; see rating_agreement for the restaurants"
         )
     counted = pairs.filter(rating=3)["sentiment"].value_counts()
     three = dict.fromkeys(("positive", "neutral", "negative"), 0) | dict(counted.iter_rows())

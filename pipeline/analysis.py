@@ -94,7 +94,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
-            agreed = agreement(dump.reviews, tables.reviews)
+            agreed = agreement(dump.reviews, tables.reviews, agreed_before(before))
             if agreed and agreed.warning:
                 progress.stage(f"warning: {agreed.warning}")
             checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None, "costs": costs, "service_levels": levels}
@@ -104,6 +104,12 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)
+
+
+def agreed_before(before: previous.Previous[Any] | None) -> float | None:
+    """How well the labels of the run before agreed with the ratings, both sides weighed alike; None where nobody knows."""
+    found = (before.manifest.get("rating_agreement") or {}) if before else {}
+    return found.get("balanced")
 
 
 def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def write(path: Path, content: bytes, scratch: str | None = None) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             beside.unlink()

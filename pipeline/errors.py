@@ -4,6 +4,10 @@ The codes are those of BSD's sysexits.h where one fits (65 data, 66 no input, 75
 "fix the data" from "try again". A message says where, what was found, and what to do.
 """
 
+import errno
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 class JobError(Exception):
     """Base of all errors that a person can act on."""
@@ -37,6 +41,14 @@ class BadConfiguration(JobError):
     """An option, a model or an output place that cannot work."""
 
     exit_code = 78
+
+
+def cannot_write(what: str, error: OSError, instead: str) -> JobError:
+    """What a refusal of the file system means: a full disk is to be tried again, every other one configured otherwise. `what` could not be
+    written where, `instead`: what to do."""
+    if error.errno in _NO_ROOM:
+        return TryAgain(f"{what} ({error.strerror}); make room and run again")
+    return BadConfiguration(f"{what} ({error.strerror or error}); {instead}")
 
 
 class Stopped(BaseException):

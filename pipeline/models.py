@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import BadConfiguration
+from pipeline.errors import BadConfiguration, cannot_write
 from pipeline.quiet import quiet
 
 EMBEDDED = "embedded"
@@ -53,7 +53,7 @@ def get(name: str, cache: Path) -> Model:
 
 
 def _local(name: str, folder: Path) -> Model:
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]) if folder.is_dir() else []
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []  # no `*.bin`: those are pickles
     missing = [what for what, there in (("config.json", (folder / "config.json").is_file()), ("*.safetensors", bool(weights))) if not there]
     if missing:
         raise BadConfiguration(f"{name}: is no model folder ({' and '.join(missing)} missing); name a folder as Hugging Face saves it")
@@ -96,7 +96,7 @@ def _embedded(cache: Path) -> Model:
         cache.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{_VERSION}-", dir=cache))
     except OSError as error:
-        raise BadConfiguration(f"{cache}: the model cache cannot be written ({error.strerror}); name another with --model-cache") from None
+        raise cannot_write(f"{cache}: the model cache cannot be written", error, "name another with --model-cache") from None
     try:
         with quiet():
             _convert(source, scratch)
@@ -110,6 +110,8 @@ def _embedded(cache: Path) -> Model:
         except OSError:
             if not _verified(target):  # another run may have been first; then its result is as good
                 raise
+    except OSError as error:
+        raise cannot_write(f"{cache}: the model could not be prepared", error, "name another place with --model-cache") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Model(EMBEDDED, target, _VERSION)

@@ -81,8 +81,10 @@ class Part:
             return None
 
     def set_aside(self) -> None:
-        """Out of the way, for a person to look at. A store that cannot be written keeps it; it is passed over each time."""
+        """Out of the way, for a person to look at. A store that cannot be written keeps it, and so does one that cannot be read (another
+        user may read it, or the network may come back): it is passed over each time."""
         with suppress(OSError):
+            self.path.read_bytes()
             folder = self.path.parent / SET_ASIDE
             folder.mkdir(exist_ok=True)
             self.path.replace(folder / self.path.name)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from polars.exceptions import PolarsError
 
 from pipeline import durable
-from pipeline.errors import BadConfiguration, TryAgain
+from pipeline.errors import BadConfiguration, TryAgain, cannot_write
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -45,7 +45,7 @@ def lock(output: Path) -> Iterator[None]:
         raise TryAgain(f"{output}: held by {_holder(output)}; wait for it or choose another --output") from None
     except OSError as error:
         held.release()
-        raise BadConfiguration(f"{output}: results cannot be written there ({error.strerror}); choose another --output") from None
+        raise cannot_write(f"{output}: results cannot be written there", error, "choose another --output") from None
     try:
         _finish_commit(output)
         _clean(output)

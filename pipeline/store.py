@@ -20,7 +20,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from pipeline import parts, upkeep, usage
-from pipeline.errors import BadConfiguration, JobError, TryAgain
+from pipeline.errors import JobError, TryAgain, cannot_write
 from pipeline.packing import pack
 from pipeline.parts import Part
 from pipeline.records import Answer, Request
@@ -55,15 +55,13 @@ class Store(StoredAnswers):
 
     def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool = False) -> None:
         """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: answers of earlier runs are not served,
-        new ones replace them. Raises BadConfiguration where the folder cannot be written."""
+        new ones replace them. Raises BadConfiguration where the folder cannot be written, TryAgain where the disk is full."""
         try:
             (folder / ANSWERS).mkdir(parents=True, exist_ok=True)
             with suppress(Timeout), FileLock(folder / LOCK, timeout=0):  # else another run is merging
                 upkeep.compact(folder / ANSWERS)
         except OSError as error:
-            raise BadConfiguration(
-                f"{folder}: answers cannot be stored there ({error.strerror}); choose another --store or --no-store"
-            ) from None
+            raise cannot_write(f"{folder}: answers cannot be stored there", error, "choose another --store or --no-store") from None
         self._buffer: dict[bytes, tuple[Request, Answer]] = {}
         self._own: list[Part] = []
         self._failure: JobError | None = None

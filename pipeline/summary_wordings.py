@@ -24,7 +24,7 @@ from pipeline.records import Outcome, Restaurant, Sampling, Summary
 from pipeline.restaurants import Groups, tokenise
 from pipeline.run import Loop
 from pipeline.store import Answers
-from pipeline.tasks.overlap import content_words, supporting
+from pipeline.tasks.overlap import Spoken, spoken, supporting
 from pipeline.tasks.summary import WORDING, SummaryTask, Wording, sentences_of
 from pipeline.tokens import Tokens
 
@@ -41,7 +41,7 @@ class Case:
 
     restaurant: Restaurant
     left_out: Sequence[str]
-    others: Sequence[Sequence[frozenset[str]]]
+    others: Sequence[Sequence[Spoken]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def cases(groups: Groups, skip: int, count: int, shown: int, left_out: int, seed
     """`count` restaurants in the order of their ids, after the first `skip`. Of each the first `shown` reviews by date are shown and the
     next `left_out` are not; the other restaurants are all others of the dump."""
     everyone = list(groups.hand_out(["restaurant_id"]))
-    words = {one.restaurant_id: [content_words(review.text) for review in one.reviews] for one in everyone}
+    words = {one.restaurant_id: [spoken(review.text) for review in one.reviews] for one in everyone}
     draw = random.Random(seed)
     found = []
     for one in everyone[skip : skip + count]:
@@ -123,7 +123,7 @@ def _said(case: Case, outcome: Outcome) -> Said:
 def shares(said: Sequence[Said]) -> dict[str, Any]:
     """Of all generated sentences those that are supported, by the restaurant's reviews and by as many others; what was published."""
     generated = [(sentence, one.case) for one in said for sentence in one.sentences]
-    own = [_supported(sentence, [content_words(review.text) for review in case.restaurant.reviews]) for sentence, case in generated]
+    own = [_supported(sentence, [spoken(review.text) for review in case.restaurant.reviews]) for sentence, case in generated]
     elsewhere = [fmean(_supported(sentence, others) for others in case.others) for sentence, case in generated]
     published = [one.summary for one in said]
     return {
@@ -141,7 +141,7 @@ def shares(said: Sequence[Said]) -> dict[str, Any]:
     }
 
 
-def _supported(sentence: str, reviews: Sequence[frozenset[str]]) -> bool:
+def _supported(sentence: str, reviews: Sequence[Spoken]) -> bool:
     return bool(supporting(sentence, reviews))
 
 
@@ -149,7 +149,7 @@ def _unsupported(one: Said) -> int:
     """Published sentences that none of the reviews named behind them holds: by content words, or verbatim."""
     texts = {review.review_id: review.text for review in one.case.restaurant.reviews}
     return sum(
-        not any(supporting(sentence, [content_words(texts[i])]) or sentence in " ".join(texts[i].split()) for i in ids)
+        not any(supporting(sentence, [spoken(texts[i])]) or sentence.removesuffix("…") in texts[i] for i in ids)
         for sentence, ids in zip(one.summary.sentences, one.summary.review_ids, strict=True)
     )
 

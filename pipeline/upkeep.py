@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from pipeline import parts, suspects, usage
-from pipeline.errors import NoInput, TryAgain
+from pipeline.errors import NoInput, TryAgain, cannot_write
 from pipeline.parts import Part
 
 ANSWERS, SUSPECTS, CALIBRATIONS, LOCK = "answers", "suspects", "calibrations", ".lock"
@@ -97,13 +98,15 @@ def prune(folder: Path, older_than: timedelta | None = None, max_bytes: int | No
 
 
 def forget(folder: Path, restaurants: Collection[str]) -> Removed:
-    """Removes every answer that was asked for these restaurants; a summary of fifty reviews cannot forget one of them.
+    """Removes every answer that was asked for these restaurants; a summary of fifty reviews cannot forget one of them. Parts that were set
+    aside as damaged go, too: nobody can tell what they hold.
 
-    Raises NoInput, TryAgain where another run holds the lock.
+    Raises NoInput, BadConfiguration where nothing can be changed there, TryAgain where another run holds the lock.
     """
     with _locked(folder) as answers:
         before = _bytes(answers)
         gone = _keep(answers, ~pl.col("restaurant_id").is_in(sorted(restaurants)))
+        shutil.rmtree(answers / parts.SET_ASIDE, ignore_errors=True)
         suspects.forget(folder / SUSPECTS, restaurants)
         return Removed(gone, before, _bytes(answers))
 
@@ -128,6 +131,8 @@ def _locked(folder: Path) -> Iterator[Path]:
             yield answers
     except Timeout:
         raise TryAgain(f"{folder}: a run is merging answers there; try again in a moment") from None
+    except OSError as error:
+        raise cannot_write(f"{folder}: nothing can be changed there", error, "ask whoever owns the store") from None
 
 
 def _existing(folder: Path) -> Path:

@@ -43,7 +43,7 @@ def tokenizer_of(name: str, cache: Path) -> Iterator[Model]:
     The embedded one, where it is not prepared, comes from its GGUF file into a folder that is there while this is open.
     """
     folder = Path(name).expanduser()
-    if _has(folder, _TOKENIZER) and not _has(folder, ("*.safetensors", "*.bin")):
+    if _has(folder, _TOKENIZER) and not _has(folder, ("*.safetensors",)):
         yield Model(str(folder.resolve()), folder, UNKNOWN)
     elif (found := models.find(name, cache)) is not None:
         yield found

@@ -69,6 +69,14 @@ def test_a_run_that_agrees_too_little_warns_and_counts_the_low_restaurants():
     assert of(many(30)).warning is None
 
 
+def test_a_run_that_agrees_clearly_less_than_the_one_before_warns_though_it_is_good_enough():
+    rows = many(wrong=20)  # 80 % of one side, all of the other
+    assert agreement(*tables(rows)).warning is None
+    assert agreement(*tables(rows), before=0.94).warning is None
+    assert "in the run before in 96%" in agreement(*tables(rows), before=0.96).warning
+    assert agreement(*tables(rows), before=0.85).warning is None
+
+
 def test_few_rated_reviews_of_a_side_are_no_reason_to_warn():
     few = [("a", 1.0, "positive")] * (LEAST_RATED - 1) + [("a", 5.0, "positive")] * 100
     assert of(few).warning is None

@@ -1,5 +1,7 @@
 """The second stage of strengths: figures that are computed, texts that say nothing else, plans that wait for their peers alone."""
 
+from dataclasses import replace
+
 import pytest
 from deterministic_engine import DeterministicEngine
 from hypothesis import given
@@ -59,6 +61,9 @@ def test_tables_of_too_few_reviews_are_not_compared():
         "Reviews praise its service in 45% of reviews, at comparable restaurants in 30%. Guests praise its taste less (40% against 55%).",
         "Guests praise its service more often than at 12 comparable restaurants.",
         "손님들은 서비스를 더 자주 칭찬합니다 (45%, 30%).",
+        "Guests praise its service more often (45% against 30%) and its taste less often (40% against 55%).",
+        "Guests praise its service more often than at comparable restaurants.",
+        "Guests praise its service more often here than there (45% here, 30% there).",
     ],
 )
 def test_a_text_that_says_only_the_figures_is_kept(text):
@@ -83,6 +88,13 @@ def test_a_text_that_says_only_the_figures_is_kept(text):
         "Guests praise its service (30% against 45%).",
         "Guests praise its service (40% against 55%) and its taste (45% against 30%).",
         "Guests praise its service (45%), its taste 30%, 40% and 55%.",
+        "Guests praise the taste more often here (40% against 55%) and the service less often (45% against 30%).",
+        "Guests praise its taste more often and its service less often.",
+        "Guests praise its service more often and its price less often.",  # which is even
+        "More often and less often guests praise its service.",
+        "Guests praise the service more often there than here.",
+        "Guests praise the service more often elsewhere.",
+        "Guests at comparable restaurants praise the service more often.",
         "Guests praise the restaurant for its exceptional service, but compare it to other comparable restaurants.",
     ],
 )
@@ -118,6 +130,16 @@ def compare(tokens, outcome, peers, tables, said):
     loop.follow(outcome.restaurant, task.name, task.follow(outcome))
     (done,) = loop.run(iter(()))
     return done.results["comparison"], [tokens._ours.decode(request.prompt.tolist()) for request in engine.submitted]
+
+
+def test_a_claim_with_a_figure_that_nobody_computed_is_not_put_beside_figures(tokens):
+    outcome = stage_one("a", Praise(20, {"service": 9, "taste": 8}))
+    found = tuple(Strength("service", claim, claim, ("1",)) for claim in ("Thali for 150 rupees", "kind staff"))
+    outcome = replace(outcome, results={"strengths": replace(outcome.results["strengths"], found=found)})
+    done, prompts = compare(tokens, outcome, ("b", "c", "d"), TABLES, {"compare": " no.", "strength": " no."})
+    assert "kind staff" in done.strength
+    assert "150" not in done.strength
+    assert not any("150" in prompt for prompt in prompts)
 
 
 HERE = stage_one("a", Praise(20, {"service": 9, "taste": 8}))

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -113,6 +114,21 @@ def test_a_damaged_part_that_cannot_be_set_aside_is_passed_over(two_parts, monke
     monkeypatch.setattr(parts.Part, "set_aside", lambda part: None)  # as in a store that cannot be written
     with Store(two_parts, IDENTITY) as store:
         assert set(found(store, range(20))) == set(AFTER)
+
+
+def test_a_part_that_cannot_be_read_stays_where_it_is(two_parts, monkeypatch):
+    first = parts_in(two_parts)[0]
+    read = Path.read_bytes
+
+    def unreadable(path):
+        if path == first:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", unreadable)
+        assert set(served(two_parts, [*BEFORE, *AFTER])) == set(AFTER)
+    assert set(served(two_parts, [*BEFORE, *AFTER])) == {*BEFORE, *AFTER}
 
 
 def test_the_answers_of_a_damaged_part_can_be_added_again(two_parts):

@@ -54,7 +54,7 @@ def test_other_reviews_are_as_many_and_of_other_restaurants_and_left_out_ones_ar
     for case in cases(groups, skip=2, count=3, shown=4, left_out=5, seed=1):
         dish = DISHES[int(case.restaurant.restaurant_id[1:])]
         assert [len(others) for others in case.others] == [4] * DRAWS
-        assert not any(dish[:6] in words for others in case.others for words in others)
+        assert not any(dish[:6] in said.words for others in case.others for said in others)
         assert (len(case.restaurant.reviews), len(case.left_out)) == (4, 5)
     assert [one.restaurant.restaurant_id for one in cases(groups, 2, 3, 4, 5, 1)] == ["r2", "r3", "r4"]
 

@@ -16,6 +16,7 @@ from pipeline.tasks import calibration, claims, sentiment, strengths, summary
 from pipeline.tasks.aspects import ASPECTS, aspect_of
 from pipeline.tasks.calibration import Anchor, Fit
 from pipeline.tasks.claims import Claim
+from pipeline.tasks.overlap import quote, spoken, supporting
 
 READS = {"en": Fit(1.0, 0.0, auc=0.95, accuracy=0.9, anchors=10)}
 
@@ -103,7 +104,8 @@ def dishes(count):
 
 
 def words(request):
-    return f" Dish {request.key[:4]} was fine.\n- warm Dish {request.key[4:8]}\n- all fine and warm\n- nothing of this was ever written"
+    name = request.key.translate(str.maketrans("0123456789", "ghijklmnop"))  # numbers are held against the reviews
+    return f" Dish {name[:4]} was fine.\n- warm Dish {name[4:8]}\n- all fine and warm\n- nothing of this was ever written"
 
 
 def test_a_single_chunk_needs_a_single_summary_request(tokens):
@@ -241,6 +243,57 @@ def test_a_claim_ends_where_the_reviews_stop_saying_it(end):
 def test_a_sentence_that_denies_a_claim_does_not_support_it(claim, sentence, language):
     reviews = {0: Review("0", sentence, language), 1: Review("1", f"{claim}!", language)}
     assert claims.verify([claim], reviews) == [Claim(claim, (1,))]
+
+
+def test_claims_of_which_one_denies_the_other_stay_apart():
+    assert claims.merge([Claim("The food was great", (1,)), Claim("The food was not great", (7,))]) == [
+        Claim("The food was great", (1,)),
+        Claim("The food was not great", (7,)),
+    ]
+
+
+def test_a_quote_does_not_deny_what_its_claim_says():
+    text = "The service wasn't good. But for dinner last weekend the service was good and the waiter smiled."
+    assert quote("Good service", text, 200) == "But for dinner last weekend the service was good and the waiter smiled."
+    assert quote("Service not good", text, 200) == "The service wasn't good."
+    assert quote("Good service", "The service wasn't good.", 200) == "The service wasn't good."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "review", "supports"),
+    [
+        ("The pizza is good", "The pizza was good and costs 200 rupees", True),
+        ("The pizza is not good", "The pizza was good and costs 200 rupees", False),
+        ("The pizza is good", "The pizza was not good", False),
+        ("The pizza is not good", "The pizza wasn't good. Nice view.", True),
+        ("The pizza costs 900 rupees", "The pizza was good and costs 200 rupees", False),
+        ("The pizza costs 1,200 rupees", "A pizza that costs 1200 rupees", True),
+        ("국물이 진하지 않아요", "국물이 진해요", False),
+    ],
+)
+def test_a_review_supports_a_sentence_with_its_numbers_and_denials(sentence, review, supports):
+    assert supporting(sentence, [spoken(review)]) == ([0] if supports else [])
+
+
+def test_a_summary_is_filled_in_the_language_of_most_reviews(tokens):
+    reviews = [Review(f"r{i}", text, "ko") for i, text in enumerate(KOREAN)]
+    reviews += [Review(f"e{i}", "The soup was good.", "en") for i in range(2)]
+    (made,) = tokenise([Restaurant("place", tuple(reviews))], tokens, 1024)
+    found = run(summary.SummaryTask(tokens, {"en"}), made, DeterministicEngine()).results["summary"]
+    assert set(found.sentences) <= set(KOREAN)
+    cut_off = DeterministicEngine(text=lambda request: " nothing that a review says")
+    assert set(run(summary.SummaryTask(tokens, {"en", "ko"}), made, cut_off).results["summary"].sentences) <= set(KOREAN)
+
+
+def test_sentences_that_reviews_lend_are_letter_for_letter_and_marked_where_cut():
+    odd, long = "The  soup\twas hot.", " ".join(f"word{i}" for i in range(60))
+    found = summary.extract([Review("a", odd, "en"), Review("b", long, "en")])
+    assert odd in found
+    (short,) = set(found) - {odd}
+    assert short.endswith("…")
+    assert long.startswith(short.removesuffix("…"))
+    assert long[len(short) - 1] == " "
+    assert len(short) <= summary.MOST_LETTERS + 1
 
 
 def test_a_claim_that_is_no_praise_is_dropped_and_counted(tokens):

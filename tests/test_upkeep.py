@@ -8,7 +8,7 @@ import pytest
 from stored import IDENTITY, answer, fill, found, parts_in, request, served
 
 from pipeline import packing, parts, store, upkeep
-from pipeline.errors import NoInput, TryAgain
+from pipeline.errors import BadConfiguration, NoInput, TryAgain
 from pipeline.store import Store
 
 
@@ -160,6 +160,27 @@ def test_forgetting_a_restaurant_removes_its_answers_and_its_suspects_and_no_oth
         assert set(found(one, range(10))) == set(range(5, 10))
         assert (one.deaths(request(20).key), one.deaths(request(21).key)) == (0, 1)
     assert {row for path in parts_in(tmp_path) for row in pl.read_parquet(path)["restaurant_id"]} == {"r2"}
+
+
+def test_forgetting_leaves_nothing_of_damaged_parts(tmp_path):
+    fill(tmp_path, range(3))
+    (part,) = parts_in(tmp_path)
+    part.write_bytes(part.read_bytes()[:-9])
+    assert served(tmp_path, range(3)) == {}
+    assert list((tmp_path / "answers" / parts.SET_ASIDE).iterdir())
+    upkeep.forget(tmp_path, {"somebody"})
+    assert not (tmp_path / "answers" / parts.SET_ASIDE).exists()
+
+
+def test_a_store_that_cannot_be_changed_says_so(tmp_path, monkeypatch):
+    fill(tmp_path, range(3))
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(parts, "merge", refused)
+    with pytest.raises(BadConfiguration, match="Permission denied"):
+        upkeep.forget(tmp_path, {request(0).restaurant_id})
 
 
 def test_a_description_counts_what_is_there(tmp_path):

@@ -24,6 +24,7 @@ from pipeline.restaurants import group, sample_rates, tokenise
 from pipeline.reviews import Dump
 from pipeline.rows import request_row, restaurant_row
 from pipeline.run import Loop
+from pipeline.sampling import MAX_REVIEWS
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
@@ -92,12 +93,13 @@ def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) 
     part = replace(dump, reviews=reviews, rejects=dump.rejects.clear())
     budget = min(CHUNK_TOKENS, bench.engine.max_model_len - max(task.overhead for task in tasks))
     alone = sum(task.overhead for task in tasks if task.name == "sentiment")
-    groups = group(part, sample_rates(reviews, bench.tokens), alone, sum(task.overhead for task in tasks) - alone)
+    groups = group(part, sample_rates(reviews, bench.tokens), alone, sum(task.overhead for task in tasks) - alone, MAX_REVIEWS)
     bench.progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
     order = ORDERS["restaurant"]
     began = time.monotonic()
     loop = Loop(tasks, order, bench.engine, bench.progress)
-    outcomes = list(loop.run(tokenise(groups.hand_out(["estimate", "restaurant_id"]), bench.tokens, budget), bench.check))
+    restaurants = tokenise(groups.hand_out(["estimate", "restaurant_id"]), bench.tokens, budget, MAX_REVIEWS)
+    outcomes = list(loop.run(restaurants, bench.check))
     return outcomes, time.monotonic() - began
 
 

@@ -19,7 +19,7 @@ from pipeline.evaluation.rouge import KINDS, Rouge
 from pipeline.evaluation.samples import Split
 from pipeline.records import Outcome
 from pipeline.rows import Row, restaurant_row
-from pipeline.tasks.overlap import content_words, supporting
+from pipeline.tasks.overlap import Spoken, spoken, supporting
 from pipeline.tasks.summary import sentences_of
 
 TEN = 10
@@ -84,11 +84,11 @@ def generated_sentences(outcome: Outcome) -> list[str]:
 def support(sentences: Sequence[tuple[Split, str, str | None]], seed: int) -> dict[str, Any]:
     """Share of the sentences that a review of their restaurant supports by its words, the share that as many reviews of other restaurants
     would support, and the gap. A sentence given with its origin is not supported by reviews that hold those words: it is from there."""
-    words: dict[str, tuple[list[frozenset[str]], list[frozenset[str]]]] = {}
+    words: dict[str, tuple[list[Spoken], list[Spoken]]] = {}
     own, other, whose = [], [], []
     for split, sentence, origin in sentences:
         if split.restaurant_id not in words:
-            words[split.restaurant_id] = [content_words(t) for t in split.put_in["text"]], [content_words(t) for t in split.others]
+            words[split.restaurant_id] = [spoken(t) for t in split.put_in["text"]], [spoken(t) for t in split.others]
         here, there = words[split.restaurant_id]
         if origin is not None:
             here = [some for some, text in zip(here, split.put_in["text"], strict=True) if origin not in text]

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from pipeline.errors import TaskFailed
 from pipeline.records import Review
-from pipeline.tasks.overlap import SUPPORTED, content_words, repetitive, representative, same, sentences
+from pipeline.tasks import overlap
+from pipeline.tasks.overlap import SUPPORTED, content_words, negates, repetitive, representative, same, sentences
 
 LEAST_WORDS = 2
 """Content words of a claim: one alone (`The service`) says nothing that is worth a quote."""
 MOST_SAID = 80
 """Letters of a review's sentence that stands as a claim."""
-_NEGATION = re.compile(r"\b(?:not?|never|nothing|hardly|without|lacks?|cannot)\b|n['’]t\b|\b(?:안|못)\b|않|없|아니")
-RULES = f"{SUPPORTED} {LEAST_WORDS} {MOST_SAID} {_NEGATION.pattern} by sentence, trimmed"
+RULES = f"{overlap.RULES} {LEAST_WORDS} {MOST_SAID} by sentence, trimmed"
 """Of what is kept, for the fingerprint of the wording."""
 _LAST_WORD = re.compile(r"[^\W_]+(?=[\W_]*$)")
 
@@ -44,10 +44,10 @@ def verify(texts: Sequence[str], reviews: Mapping[int, Review]) -> list[Claim]:
     """The claims that one of these reviews supports at least, without what no review says at their end; reviews by place. What is denied
     (`was not great`) supports only what denies, too."""
     spoken = [
-        (place, _negates(sentence), content_words(sentence)) for place, review in reviews.items() for sentence in sentences(review.text)
+        (place, negates(sentence), content_words(sentence)) for place, review in reviews.items() for sentence in sentences(review.text)
     ]
-    sound = [(text, _negates(text)) for text in texts if not repetitive(text)]
-    found = (_verified(text, [(place, words) for place, also, words in spoken if also == negates]) for text, negates in sound)
+    sound = [(text, negates(text)) for text in texts if not repetitive(text)]
+    found = (_verified(text, [(place, words) for place, also, words in spoken if also == denies]) for text, denies in sound)
     return [claim for claim in found if claim]
 
 
@@ -57,10 +57,6 @@ def said(known: Sequence[str], reviews: Mapping[int, Review], most: int) -> list
     new = [one for one in spoken if len(one) <= MOST_SAID and len(content_words(one)) >= LEAST_WORDS]
     new = [one for one in new if not any(same(one, claim) for claim in known)]
     return [new[i] for i in representative(new, most)]
-
-
-def _negates(text: str) -> bool:
-    return bool(_NEGATION.search(text.casefold()))
 
 
 def _verified(text: str, spoken: Sequence[tuple[int, frozenset[str]]]) -> Claim | None:

@@ -13,7 +13,8 @@ from typing import Any
 from pipeline.records import Answer, Comparison, Needs, Outcome, Plan, Praise, Request, Sampling, Strength
 from pipeline.tasks.aspects import NAMES
 from pipeline.tasks.comparison_wording import WORDINGS
-from pipeline.tasks.figures import LEAST_REVIEWS, MARGIN, STEP, Figure, better, comparable, figures_of, mark_of, says_only
+from pipeline.tasks.figures import LEAST_REVIEWS, MARGIN, RULES, STEP, Figure, better, comparable, figures_of, mark_of, says_only
+from pipeline.tasks.overlap import numbers
 from pipeline.tasks.prompts import make_request
 from pipeline.tokens import Tokens, concatenate
 
@@ -37,7 +38,7 @@ class ComparisonTask:
     """Compares each restaurant with its peers as soon as their tables exist; one without peers is described alone."""
 
     name = "comparison"
-    wording = f"{WORDINGS} {NAMES} {SAMPLING} {STEP} {MARGIN} {LEAST_REVIEWS} {MOST_CLAIMS}"
+    wording = f"{WORDINGS} {NAMES} {SAMPLING} {STEP} {MARGIN} {LEAST_REVIEWS} {MOST_CLAIMS} {RULES}"
 
     def __init__(self, tokens: Tokens, peers: Mapping[str, tuple[str, ...]], languages: Mapping[str, str]) -> None:
         """`peers` and main language by restaurant; a restaurant that is not in `peers` has none."""
@@ -62,7 +63,8 @@ class ComparisonTask:
         if mark == stand.shown:
             return None
         wording, leads = WORDINGS[stand.language], better(figures)
-        claims = [one.claim for lead in leads for one in stand.found if one.aspect == lead.aspect][:MOST_CLAIMS]
+        said = [one.claim for lead in leads for one in stand.found if one.aspect == lead.aspect]
+        claims = [claim for claim in said if not numbers(claim)][:MOST_CLAIMS]  # every figure of the text is a computed one
         summary, strength = None, wording.strength_in_template(leads, claims, len(others))
         written = 0
         if others and figures:

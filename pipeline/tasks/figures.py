@@ -33,6 +33,13 @@ _MORE, _LESS = (
     re.compile(r"\b(more|higher|better|above|exceeds?|ahead)\b|더 |높|나은"),
     re.compile(r"\b(less|lower|fewer|below|behind|worse)\b|덜 |낮|못"),
 )
+_AWAY = re.compile(
+    r"\belsewhere\b|\bthan (?:it is )?(?:here|this|at this)\b|(?<!than )(?<!% )\bthere\b"
+    r"|(?<!than )\b(?:at|of) [^.,]*restaurants\b|저기|다른 곳|이곳보다"
+)
+"""Where a sentence says of the others that they have more or less."""
+RULES = f"{TOLD} {_AWAY.pattern} a direction for every aspect"
+"""Of what a text may say, for the fingerprint of the wording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +106,22 @@ def _holds(sentence: str, of: Mapping[str, Figure], compared: int, told: frozens
     parts = [lower[: starts[0]], *(lower[start:end] for start, end in pairwise([*starts, len(lower)]))]
     if not _follow(parts, figures, compared):
         return False
-    more, less = _MORE.search(lower) is not None, _LESS.search(lower) is not None
-    if more and not less and any(one.lead <= 0 for one in figures):
-        return False
-    if less and not more and any(one.lead >= 0 for one in figures):
+    if not _directed(lower, parts[1:], figures):
         return False
     words = content_words(sentence)
     return len(words & told) >= TOLD * len(words)
+
+
+def _directed(sentence: str, parts: Sequence[str], figures: Sequence[Figure]) -> bool:
+    """Whether what is more and what is less is so, of this restaurant: all aspects in the one direction that the sentence knows, or, where
+    it knows both, each in the one that stands behind its name. `parts`: the sentence from each name to the next."""
+    more, less = _MORE.search(sentence) is not None, _LESS.search(sentence) is not None
+    if (more or less) and _AWAY.search(sentence):
+        return False
+    if not (more and less):
+        return all((one.lead > 0 or not more) and (one.lead < 0 or not less) for one in figures)
+    behind = [(_MORE.search(part) is not None, _LESS.search(part) is not None) for part in parts]
+    return all(said == (one.lead > 0, one.lead < 0) and one.lead for said, one in zip(behind, figures, strict=True))
 
 
 def _follow(parts: Sequence[str], figures: Sequence[Figure], compared: int) -> bool:

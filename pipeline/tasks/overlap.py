@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 SUPPORTED = 0.6
-"""Share of a sentence's content words that one review must hold to support it."""
+"""Share of a sentence's content words that one review must hold to support it, beside every number of it."""
 SAME = 0.6
 """Jaccard similarity of content words above which two sentences say the same."""
 
@@ -18,6 +19,38 @@ _STOP = frozenset(
 _WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE = re.compile(r"[^.!?。…\n]+[.!?。…]*")
 _HANGUL = re.compile(r"[가-힣]")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NEGATION = re.compile(r"\b(?:not?|never|nothing|hardly|without|lacks?|cannot)\b|n['’]t\b|\b(?:안|못)\b|않|없|아니")
+RULES = f"{SUPPORTED} {SAME} {_NEGATION.pattern} with its numbers, denied where it denies"
+"""Of what supports a sentence, for the fingerprint of a wording: bring it up to date with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a review says: its content words, those of its sentences that deny something and those of the others, and its numbers."""
+
+    words: frozenset[str]
+    denied: frozenset[str]
+    affirmed: frozenset[str]
+    numbers: frozenset[str]
+
+
+def spoken(text: str) -> Spoken:
+    """What a review says."""
+    said: dict[bool, set[str]] = {True: set(), False: set()}
+    for sentence in sentences(text):
+        said[negates(sentence)] |= content_words(sentence)
+    return Spoken(frozenset(said[True] | said[False]), frozenset(said[True]), frozenset(said[False]), numbers(text))
+
+
+def numbers(text: str) -> frozenset[str]:
+    """Without what parts thousands and cents."""
+    return frozenset(re.sub(r"[.,]", "", number) for number in _NUMBER.findall(text))
+
+
+def negates(text: str) -> bool:
+    """Whether a sentence denies something: `was not great`."""
+    return bool(_NEGATION.search(text.casefold()))
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -32,10 +65,18 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def supporting(sentence: str, reviews: Sequence[frozenset[str]]) -> list[int]:
-    """Indices of the reviews (given by their content words) that support a sentence; none for a sentence without content."""
-    words = content_words(sentence)
-    return [i for i, review in enumerate(reviews) if words and len(words & review) >= SUPPORTED * len(words)]
+def supporting(sentence: str, reviews: Sequence[Spoken]) -> list[int]:
+    """Indices of the reviews that support a sentence: hold its words and its numbers, and some of its words in a sentence that denies as it
+    does, or denies nothing as it does. None for a sentence without content."""
+    words, figures, denies = content_words(sentence), numbers(sentence), negates(sentence)
+    return [
+        i
+        for i, review in enumerate(reviews)
+        if words
+        and len(words & review.words) >= SUPPORTED * len(words)
+        and figures <= review.numbers
+        and words & (review.denied if denies else review.affirmed)
+    ]
 
 
 def sentences(text: str) -> list[str]:
@@ -44,9 +85,11 @@ def sentences(text: str) -> list[str]:
 
 
 def quote(sentence: str, text: str, most: int) -> str:
-    """The sentence of `text` that says most of `sentence`, letter for letter; of one over `most` letters the words around what it says."""
-    words = content_words(sentence)
-    spans = [(match.start(), match.end()) for match in _SENTENCE.finditer(text)] or [(0, len(text))]
+    """The sentence of `text` that says most of `sentence`, letter for letter, and denies where it denies; of one over `most` letters the
+    words around what it says."""
+    words, denies = content_words(sentence), negates(sentence)
+    everything = [(match.start(), match.end()) for match in _SENTENCE.finditer(text)] or [(0, len(text))]
+    spans = [span for span in everything if negates(text[slice(*span)]) == denies] or everything
     start, end = max(spans, key=lambda span: (len(words & content_words(text[span[0] : span[1]])), span[0] - span[1], -span[0]))
     if end - start > most:
         near = [match.start() for match in _WORD.finditer(text, start, end) if words & content_words(match[0])]
@@ -66,9 +109,9 @@ def repetitive(sentence: str) -> bool:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two sentences say the same."""
+    """Whether two sentences say the same, and neither denies what the other says."""
     first, second = content_words(one), content_words(other)
-    return first == second or len(first & second) >= SAME * len(first | second)
+    return negates(one) == negates(other) and (first == second or len(first & second) >= SAME * len(first | second))
 
 
 def distinct(sentences: Iterable[str]) -> list[str]:

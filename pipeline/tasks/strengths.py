@@ -40,7 +40,7 @@ class StrengthsTask:
     """Finds what guests praise in each chunk."""
 
     name: TaskName = "strengths"
-    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {Praises.wording} {MENTIONS} {RULES} {LEAST} {MOST}"
+    wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {Praises.wording} {MENTIONS} {RULES} {LEAST} {MOST} {MOST_QUOTED}"
 
     def __init__(self, tokens: Tokens, readable: Collection[str], sentiment: SentimentTask) -> None:
         """`readable`: languages that the model was found to read. `sentiment`: tells which reviews are positive."""
@@ -80,7 +80,8 @@ class StrengthsTask:
             for i, request in praises.items()
         }
         if len(found) < LEAST and positive:
-            sayings = verify(said([claim.text for claim, _ in found], positive, LEAST), positive)
+            own = {i: review for i, review in positive.items() if review.language == language} or positive
+            sayings = verify(said([claim.text for claim, _ in found], own, LEAST), positive)
             judged = {claim: self._questions(name, language, claim, len(finds)) for claim in sayings}
             answers = yield [request for asked in judged.values() for request in asked]
             found += self._praised(judged, answers, prior, language)[: LEAST - len(found)]
