@@ -4,10 +4,10 @@ Wording by measurement with the embedded model (`python -m jobs benchmark summar
 restaurant's reviews supports (`overlap.supporting`), and the same against as many reviews of other restaurants. Chosen on 20 restaurants
 of 12 reviews, reported on 40 others, supported and elsewhere: dishes that guests name .71 and .13 (kept), dishes, staff and prices .70 and
 .19, only the facts .79 and .31. On ten restaurants of 20 reviews an answer begun with "Customers say" had .42 and .28, on nine a free
-request 0 and .01, when numbers and denials were not looked at yet (then .83 and .16 for the kept one). The kept wording made 86 sentences for the 40, two answers were cut off, nothing was published without support and no
-summary was empty; ROUGE-1 against reviews left out .142, of a random review .139. A summary of fewer than three sentences is filled up:
-shorter ones shared fewer words with reviews left out than a random review does. The Korean wording is not measured, since no model that
-reads Korean was at hand.
+request 0 and .01, when numbers and denials were not looked at yet (then .83 and .16 for the kept one). The kept wording made 86 sentences
+for the 40, two answers were cut off, nothing was published without support and no summary was empty; ROUGE-1 against reviews left out
+.142, of a random review .139. A summary of fewer than three sentences is filled up: shorter ones shared fewer words with reviews left out
+than a random review does. The Korean wording is not measured, since no model that reads Korean was at hand.
 """
 
 from __future__ import annotations
