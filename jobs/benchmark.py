@@ -34,6 +34,8 @@ from pipeline.store import Store
 from pipeline.stored import stored_key
 
 IDENTITY = "00" * 16
+BLOCKS = 2911
+"""Of the KV cache that `engine_settings` gives the embedded model on a CPU, by `simulation.shapes.kv_blocks`."""
 
 
 @click.group()
@@ -137,7 +139,7 @@ def simulation(restaurants: int, order: Sequence[str], seed: int) -> None:
     for name in dict.fromkeys(order):
         began, on_processor = time.monotonic(), time.process_time()
         timeline = Simulation(
-            Drawn(restaurants, seed), ORDERS[name], shape(engine_settings("cpu"), "continuous", 2911), assumed("cpu")
+            Drawn(restaurants, seed), ORDERS[name], shape(engine_settings("cpu"), "continuous", BLOCKS), assumed("cpu")
         ).run()
         found[name] = {
             "requests": timeline.requests.height,

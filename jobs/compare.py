@@ -43,7 +43,7 @@ from pipeline.skewed import Cut
     "--feed", "feeds", multiple=True, type=click.Choice(["continuous", "generate"]), help=f"{FEED_HELP} Repeatable.  [default: continuous]"
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=3, help="Runs of each order; rounds begin with another order each.")
-@click.option("--simulate-only", is_flag=True, help="Load no engine. Needs a past run's output folder, or --restaurants.")
+@click.option("--simulate-only", is_flag=True, help="Load no engine. Needs a past run's output folder, or --restaurants without INPUT.")
 @click.option(
     "--restaurants",
     type=click.IntRange(min=1),
@@ -111,7 +111,7 @@ def compare(
     if past and restaurants:
         raise click.UsageError("--restaurants draws from reviews, not from an output folder of analyze")
     if simulate_only and inputs and not past:
-        raise click.UsageError("--simulate-only needs an output folder of analyze, whose answers are known, or --restaurants")
+        raise click.UsageError("--simulate-only needs an output folder of analyze, whose answers are known, or --restaurants without INPUT")
     orders = [ORDERS[name] for name in dict.fromkeys(order or ORDERS)]
     if (past or not inputs) and len(feeds) > 1:
         raise click.UsageError("one --feed at a time is simulated")

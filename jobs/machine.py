@@ -166,7 +166,7 @@ class Unloaded:
         return self.found
 
     def engine(self, model: Model) -> VllmEngine:
-        raise NotImplementedError("a plan asks no engine")
+        raise TypeError("a plan asks no engine")
 
 
 def make_machine(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from pipeline.beside import Beside
 from pipeline.comparing import Comparing
-from pipeline.errors import BadConfiguration, EngineDied
+from pipeline.errors import BadConfiguration
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Groups, Tokenised, group, sample_rates, tokenise
@@ -29,6 +27,7 @@ from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
 from pipeline.tokens import Tokens
+from pipeline.watched import watched
 from pipeline.work import Task
 
 WORDINGS: dict[str, str] = {
@@ -37,8 +36,6 @@ WORDINGS: dict[str, str] = {
     "strengths": f"{StrengthsTask.wording} {ComparisonTask.wording}",
     "query_expansion": QueryExpansionTask.wording,
 }
-SIGNAL_S = 1.0
-"""A signal to the whole process group reaches the engine's process and this one within that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def answer_all(
     loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
     in_turn = schedule.in_turn(groups.standings(partial(schedule.predictor.expected, tasks=job.tasks, chunk_tokens=budget)))
     restaurants = tokenise(groups.open(in_turn), tokens, budget, job.max_reviews)
-    with watched(loop, runtime, store, stop):
+    with watched(loop, runtime.engine, stop, store.suspect):
         for name, stand in comparing.due.items():
             if comparison:
                 loop.follow(Restaurant(name, ()), comparison.name, comparison.plan(stand))
@@ -91,21 +88,6 @@ def answer_all(
         outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop, beside)
         tables, compared = tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows)
         return Answered(tables, compared, schedule.clock.moment(schedule.clock.now_s - loop.now_s), loop.idle_s)
-
-
-@contextmanager
-def watched(loop: Loop, runtime: Runtime, store: Store, stop: Stop) -> Iterator[None]:
-    """While the loop runs inside: when the engine dies, what it held is suspect in the store; after any other end it is emptied."""
-    try:
-        yield
-    except EngineDied:
-        time.sleep(SIGNAL_S)
-        stop()  # an engine that died of a stop signal is no suspect's work
-        store.suspect(loop.inside)
-        raise
-    except BaseException:
-        runtime.engine.abort()
-        raise
 
 
 def all_outcomes(

@@ -29,6 +29,7 @@ from pipeline.tasks.prompts import does_not_read
 from pipeline.tasks.sentiment import QUESTIONS, calibrate
 from pipeline.tokens import Tokens
 from pipeline.upkeep import CALIBRATIONS
+from pipeline.watched import watched
 
 CALLED: dict[Source, str] = {"anchors": "the anchor reviews", "ratings": "rated reviews of the dump"}
 
@@ -62,7 +63,8 @@ def fits_for(
         labelled = rated(reviews, missing) if one_of == "ratings" else anchors(missing)
         if labelled:
             asked: Answers = AskAnew(store) if anew else store
-            new = _fit(labelled, one_of, runtime.tokens, runtime.engine, tell, check, asked)
+            suspect = store.suspect if one_of == "ratings" else _nobody  # no anchor kills an engine that other reviews do not
+            new = _fit(labelled, one_of, runtime.tokens, runtime.engine, tell, check, asked, suspect)
             keep(store.folder, new, runtime.identity)
             fits |= new
         if one_of == "ratings" and (without := languages - set(fits)):
@@ -106,6 +108,10 @@ def fit_sentiment(
     return _fit(anchors(languages), "anchors", tokens, engine, tell, check, store)
 
 
+def _nobody(_: Sequence[Request]) -> None:
+    """Suspects none of these."""
+
+
 def _fit(
     labelled: Sequence[Anchor],
     source: Source,
@@ -114,10 +120,13 @@ def _fit(
     tell: Teller,
     check: Callable[[], None],
     store: Answers | None,
+    suspect: Callable[[Sequence[Request]], None] = _nobody,
 ) -> dict[str, Fit]:
     tell.stage(f"calibrating on {CALLED[source]}")
+    loop = Loop([], ORDERS["fifo"], engine, store=store)
     try:
-        fits: dict[str, Fit] = Loop([], ORDERS["fifo"], engine, store=store).finish(calibrate(tokens, labelled), check)
+        with watched(loop, engine, check, suspect):
+            fits: dict[str, Fit] = loop.finish(calibrate(tokens, labelled, some_may_fail=source == "ratings"), check)
     except TaskFailed as error:
         raise BadConfiguration(f"{error}; choose another --model") from None
     return {language: replace(one, source=source) for language, one in fits.items()}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipeline import previous, results
 from pipeline.accounts import Accounts
 from pipeline.analysis import Committed, described_run, measured, opened_store
-from pipeline.answering import all_outcomes, watched
+from pipeline.answering import all_outcomes
 from pipeline.asked_queries import TASK, fingerprints, in_turn, priced, settings, single, tokenised
 from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
@@ -22,6 +22,7 @@ from pipeline.runtime import Machine, Runtime
 from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tasks.query_expansion import QueryExpansionTask
+from pipeline.watched import watched
 
 
 def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None) -> Committed:
@@ -90,7 +91,7 @@ def answer_queries(
     if schedule.assumption:
         progress.stage(schedule.assumption)
     loop = Loop([task], schedule, runtime.engine, progress, store, job.limits)
-    with watched(loop, runtime, store, stop):
+    with watched(loop, runtime.engine, stop, store.suspect):
         opened = tokenised(in_turn(rows, schedule), runtime.tokens)
         outcomes = all_outcomes(loop, opened, map(single, rows.iter_rows(named=True)), [TASK], stop)
         return expanded(outcomes, queries.rejects, fingerprints), loop.idle_s

@@ -80,14 +80,16 @@ class Part:
         except (OSError, PolarsError, PanicException):  # a disk that cannot read it, or a file that was never a part
             return None
 
-    def set_aside(self) -> None:
-        """Out of the way, for a person to look at. A store that cannot be written keeps it, and so does one that cannot be read (another
-        user may read it, or the network may come back): it is passed over each time."""
+    def set_aside(self) -> bool:
+        """Out of the way, for a person to look at; whether it is. A store that cannot be written keeps it, and so does one that cannot be
+        read (another user may read it, or the network may come back): it is passed over each time."""
         with suppress(OSError):
             self.path.read_bytes()
             folder = self.path.parent / SET_ASIDE
             folder.mkdir(exist_ok=True)
             self.path.replace(folder / self.path.name)
+            return True
+        return False
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -130,7 +132,6 @@ def merge(folder: Path, some: list[Part], keep: pl.Expr | None = None) -> tuple[
     kept = (rows if keep is None else rows.filter(keep)).unique(["high", "low"], keep="last", maintain_order=True)
     last = max((part.sequence for part in some), default=0)
     new = [write(folder, kept.slice(start, FULL), last) for start in range(0, kept.height, FULL)]
-    durable.sync_folder(folder)
     stay = {part.path for part in new}
     for part, _ in good:
         if part.path not in stay:

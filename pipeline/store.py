@@ -142,8 +142,8 @@ class Store(StoredAnswers):
                 return
 
     def _pass_over(self, part: Part) -> None:
-        self._warn(f"warning: {part.path}: is damaged and was set aside; its answers are asked for again")
-        part.set_aside()
+        what = "is damaged and was set aside" if part.set_aside() else "cannot be used and stays where it is"
+        self._warn(f"warning: {part.path}: {what}; its answers are asked for again")
 
     def _enter(self, part: Part) -> None:
         try:

@@ -9,7 +9,7 @@ import pytest
 from deterministic_engine import DeterministicEngine
 from test_analysis import SCHEMA, FakeMachine, Silent
 
-from pipeline import answering, results
+from pipeline import results, watched
 from pipeline.analysis import analyze
 from pipeline.errors import EngineDied
 from pipeline.job import Job
@@ -28,7 +28,7 @@ def light(tokens):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Runtime, "tokens", tokens)
         patch.setattr(sentiment, "fit", lambda raw: {one.language: Fit(1.0, 0.0, 0.95, 0.9, 80) for one in raw})
-        patch.setattr(answering, "SIGNAL_S", 0)
+        patch.setattr(watched, "SIGNAL_S", 0)
         yield patch
 
 

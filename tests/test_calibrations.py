@@ -14,8 +14,9 @@ from test_tasks import READS, restaurant, word_answer
 from tokenizers import Tokenizer, decoders, models
 from tokenizers import pre_tokenizers as splitting
 
+from pipeline import watched
 from pipeline.calibrations import fits_for, keep, kept, name_of
-from pipeline.errors import BadConfiguration
+from pipeline.errors import BadConfiguration, EngineDied, Stopped
 from pipeline.rated import LEAST_RATED, LONGEST, MOST_RATED, rated
 from pipeline.store import Forgetful
 from pipeline.tasks import calibration, sentiment
@@ -194,10 +195,14 @@ class Here:
 
     identity = IDENTITY
 
-    def __init__(self, folder, tokens):
-        self.folder, self.tokens, self.engine = folder, tokens, DeterministicEngine()
+    def __init__(self, folder, tokens, **engine):
+        self.folder, self.tokens, self.engine = folder, tokens, DeterministicEngine(**engine)
+        self.suspects = []
         nothing = Forgetful()
         self.find, self.add, self.deaths = nothing.find, nothing.add, nothing.deaths
+
+    def suspect(self, requests):
+        self.suspects += [request.key for request in requests]
 
     def fits(self, dump, told, source="ratings", anew=False):
         asked = len(self.engine.submitted)
@@ -212,6 +217,45 @@ def test_a_fit_on_ratings_is_asked_once_and_stays_when_ratings_change(tmp_path, 
     assert any("calibrating on rated reviews" in line for line in told)
     assert here.fits(reviews(90, 80), told) == (first, 0)
     assert here.fits(reviews(90, 80), told, anew=True)[1] == 170
+
+
+def test_a_rated_review_without_an_answer_is_left_out_and_most_of_them_are_an_error(tmp_path, tokens, reads):
+    here = Here(tmp_path / "few", tokens, fail=lambda request: request.key < "1")
+    fits, asked = here.fits(reviews(60, 50), Told())
+    failed = sum(request.key < "1" for request in here.engine.submitted)
+    assert 0 < failed < 20
+    assert (asked, fits["en"].anchors) == (110, 110 - failed)
+    for source, fails in (("ratings", lambda request: True), ("anchors", lambda request: request.key < "1")):
+        here = Here(tmp_path / source, tokens, fail=fails)
+        with pytest.raises(BadConfiguration, match="choose another --model"):
+            here.fits(reviews(60, 50), Told(), source)
+
+
+@pytest.mark.parametrize(("source", "suspected"), [("ratings", True), ("anchors", False)])
+def test_rated_reviews_inside_an_engine_that_dies_are_suspects_and_anchors_are_not(tmp_path, tokens, reads, monkeypatch, source, suspected):
+    here = Here(tmp_path, tokens)
+    monkeypatch.setattr(watched, "SIGNAL_S", 0)
+
+    def die():
+        raise EngineDied("out of memory")
+
+    monkeypatch.setattr(here.engine, "step", die)
+    with pytest.raises(EngineDied):
+        here.fits(reviews(60, 50), Told(), source)
+    assert bool(here.suspects) == suspected
+    assert set(here.suspects) <= {request.key for request in here.engine.submitted}
+
+
+def test_a_calibration_that_is_stopped_empties_the_engine(tmp_path, tokens, reads, monkeypatch):
+    here = Here(tmp_path, tokens)
+
+    def stopped():
+        raise Stopped(15)
+
+    monkeypatch.setattr(here.engine, "step", stopped)
+    with pytest.raises(Stopped):
+        here.fits(reviews(60, 50), Told())
+    assert here.engine.unfinished == 0
 
 
 def test_a_language_with_too_few_ratings_falls_back_to_the_anchors_with_a_warning(tmp_path, tokens, reads):

@@ -125,9 +125,11 @@ def test_a_part_that_cannot_be_read_stays_where_it_is(two_parts, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return read(path)
 
+    said = []
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", unreadable)
-        assert set(served(two_parts, [*BEFORE, *AFTER])) == set(AFTER)
+        assert set(served(two_parts, [*BEFORE, *AFTER], warn=said.append)) == set(AFTER)
+    assert ["cannot be used and stays where it is" in one for one in said] == [True]
     assert set(served(two_parts, [*BEFORE, *AFTER])) == {*BEFORE, *AFTER}
 
 

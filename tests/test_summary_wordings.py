@@ -33,7 +33,7 @@ def of_each(request):
     return f" Lovely {DISHES[int(request.restaurant_id[1:])]}"
 
 
-pytest.importorskip("rouge_score")
+pytest.importorskip("rouge_score", reason="it comes with the extra 'evaluate', which `make` installs")
 
 
 def test_what_fits_any_restaurant_is_no_gap_and_what_fits_one_is(tokens, groups):

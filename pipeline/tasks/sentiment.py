@@ -125,22 +125,23 @@ def log_odds(asker: Asker, answer: Answer) -> float:
     return found["satisfied"] - found["dissatisfied"]
 
 
-def calibrate(tokens: Tokens, labelled: Sequence[Anchor]) -> Plan:
+def calibrate(tokens: Tokens, labelled: Sequence[Anchor], some_may_fail: bool = False) -> Plan:
     """A plan of its own, run before the others: asks about labelled reviews, written or rated, and returns fits by language.
 
-    Where the first of a language show that the model does not read it at all, the others are not asked.
+    Where the first of a language show that the model does not read it at all, the others are not asked. `some_may_fail`: a review without
+    an answer is left out, as long as most have one. Raises TaskFailed.
     """
     askers = {language: asker_in(language, QUESTIONS, tokens) for language in sorted({anchor.language for anchor in labelled})}
     first = [one for language in askers for one in [anchor for anchor in labelled if anchor.language == language][:PROBE]]
-    raw = yield from _raw(first, askers, tokens)
+    raw = yield from _raw(first, askers, tokens, some_may_fail)
     seen = fit(raw)
     hopeless = {language for language, one in seen.items() if one.auc < HOPELESS_AUC}
-    rest = [anchor for anchor in labelled if anchor not in raw and anchor.language not in hopeless]
-    return fit(raw | (yield from _raw(rest, askers, tokens)))
+    rest = [anchor for anchor in labelled if anchor not in first and anchor.language not in hopeless]
+    return fit(raw | (yield from _raw(rest, askers, tokens, some_may_fail)))
 
 
 def _raw(
-    labelled: Sequence[Anchor], askers: Mapping[str, Asker], tokens: Tokens
+    labelled: Sequence[Anchor], askers: Mapping[str, Asker], tokens: Tokens, some_may_fail: bool
 ) -> Generator[Sequence[Request], Mapping[str, Answer], dict[Anchor, float]]:
     encoded = tokens.encode([anchor.text for anchor in labelled])
     asked = {
@@ -148,6 +149,8 @@ def _raw(
     }
     answers: Mapping[str, Answer] = yield list(asked.values())
     failed = [explain(answers[request.key]) for request in asked.values() if not answers[request.key].usable]
-    if failed:
+    if failed and (not some_may_fail or 2 * len(failed) > len(asked)):
         raise TaskFailed(f"calibration: {failed[0]}")
-    return {anchor: log_odds(askers[anchor.language], answers[request.key]) for anchor, request in asked.items()}
+    return {
+        anchor: log_odds(askers[anchor.language], answers[request.key]) for anchor, request in asked.items() if answers[request.key].usable
+    }

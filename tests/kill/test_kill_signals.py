@@ -14,8 +14,8 @@ pytestmark = pytest.mark.kill
 STEP_S = 0.02
 PER_STEP = 3
 """Answers of one step, which a signal may catch on their way into the store."""
-AMID = len(anchors({"en"})) + 100
-"""Answers, when the calibration is over and the analysis under way."""
+AMID = {"calibrating": 100, "analysing": len(anchors({"en"})) + 100}
+"""Answers, while a run does this."""
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,13 @@ def unkilled(base, new_place) -> Place:
     return place
 
 
+@pytest.mark.parametrize("doing", AMID)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_soon_keeps_finished_answers_and_publishes_nothing(new_place, unkilled, number):
+def test_a_signal_ends_a_run_soon_keeps_finished_answers_and_publishes_nothing(new_place, unkilled, number, doing):
     place = new_place(unkilled.dump)
     old = views.check_view(place.output)
     process = place.start(step_s=STEP_S)
-    place.wait_for_answers(AMID)
+    place.wait_for_answers(AMID[doing])
     sent = time.monotonic()
     os.killpg(process.pid, number)
     process.join(10)
@@ -45,10 +46,11 @@ def test_a_signal_ends_a_run_soon_keeps_finished_answers_and_publishes_nothing(n
     views.assert_equal_results(place.output, views.result_columns(unkilled.output))
 
 
-def test_a_second_signal_ends_a_run_at_once_that_hangs_while_it_stops(new_place, unkilled):
+@pytest.mark.parametrize("doing", AMID)
+def test_a_second_signal_ends_a_run_at_once_that_hangs_while_it_stops(new_place, unkilled, doing):
     place = new_place(unkilled.dump)
     process = place.start(step_s=STEP_S, abort_s=60)
-    place.wait_for_answers(AMID)
+    place.wait_for_answers(AMID[doing])
     os.killpg(process.pid, signal.SIGTERM)
     process.join(1.5)
     assert process.exitcode is None, "the engine was to hang: nothing was tested"
