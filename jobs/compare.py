@@ -165,10 +165,11 @@ class _Asked:
     def of_past_run(self, folder: Path) -> Compared:
         """The committed run of an output folder, its own order first."""
         run = read_past_run(folder, self.progress.stage)
-        engine = shape(run.options, run.feed, kv_blocks(_files(run.model, self.machine), run.options))
+        engine = shape(run.options, run.feed, run.kv_blocks or kv_blocks(_files(run.model, self.machine), run.options))
         own = [ORDERS[run.order]] if run.order in ORDERS else []
         orders = list(dict.fromkeys([*own, *self.orders]))
-        return replay(run, orders, engine, self.levels, self.progress, self.stop, self.priorities)
+        given = self.priorities if self.priorities != Priorities() else None
+        return replay(run, orders, engine, self.levels, self.progress, self.stop, given)
 
 
 def _files(model: str, machine: LocalMachine) -> Path | None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MEANS = "mean s queue / prefill / decode"
+
 
 def cost_lines(costs: Mapping[str, Any]) -> dict[str, str]:
     """Of a manifest's `costs`: a line per task, one about the prediction. None where nothing was asked."""
     tasks = [row for row in costs["tasks"] if row["stage"] is None]
     if not tasks:
         return {}
-    rows = [("cost", "asked", "first token s p50 / p95 / p99", "decode s p50 / p95 / p99", "engine s", "ms a token")]
+    rows = [("cost", "asked", MEANS, "first token s p50 / p95 / p99", "decode s p50 / p95 / p99", "engine s", "ms a token")]
     rows += [
         (
             f"  {_called(row['task'])}",
             f"{row['requests']:,}",
+            " / ".join(_number(row[name]["mean"], 2) for name in ("queue_s", "prefill_s", "decode_s")),
             _spread(row["first_token_s"]),
             _spread(row["decode_s"]),
             _number(row["engine_s"], 1),

@@ -87,8 +87,8 @@ class LocalMachine:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """For the manifest."""
-        return {"device": self.device, "feed": self.feed, "engine_options": dict(self.options)}
+        """For the manifest: all of the engine's, so that a later version with other ones still knows what this run had."""
+        return {"device": self.device, "feed": self.feed, "engine_options": self.engine_settings}
 
     @property
     def engine_settings(self) -> dict[str, Any]:

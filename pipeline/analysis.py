@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,11 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             if agreed and agreed.warning:
                 progress.stage(f"warning: {agreed.warning}")
             checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None, "costs": costs, "service_levels": levels}
-            described = described_run(job, order, runtime, fits, before) | prioritised(job, schedule, tables.restaurants) | checked
+            described = (
+                described_run(job, order, runtime, fits, before)
+                | prioritised(job, schedule, tables.restaurants, answered.first_request)
+                | checked
+            )
             manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
             results.write(job.output, run_id, tables, *(beside.published(manifest) if beside else (manifest,)))
             with stop.held():
@@ -112,9 +117,10 @@ def agreed_before(before: previous.Previous[Any] | None) -> float | None:
     return found.get("balanced")
 
 
-def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame) -> dict[str, Any]:
+def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame, first_request: datetime) -> dict[str, Any]:
     """What the manifest says of those who went first or waited. `max_overtake` in tokens, also where a time was given."""
     return {
+        "first_request": first_request.isoformat(timespec="milliseconds"),
         "urgent": sorted(job.priorities.urgent),
         "max_overtake": schedule.max_overtake,
         "deadlines": deadline_counts(restaurants),
@@ -138,6 +144,7 @@ def described_run(
         "identity": runtime.identity,
         "settings": {
             **runtime.machine.settings,
+            "kv_blocks": runtime.engine.kv_blocks,
             "chunk_tokens": job.chunk_tokens,
             "max_reviews": job.max_reviews,
             "two_stage": job.two_stage,

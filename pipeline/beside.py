@@ -85,7 +85,7 @@ class Beside:
         counted = counts(self.tables, set(self._marks))
         both = {name: manifest["counts"][name] + counted[name] for name in ("selected", "missing")}
         status = "complete" if manifest["status"] == "complete" and set(counted["queries"]) <= {"ok"} else "incomplete"
-        inputs = [*manifest["inputs"], *map(asdict, self._queries.files)]
+        inputs = [*manifest["inputs"], *({**asdict(one), "holds": "queries"} for one in self._queries.files)]
         told = {**manifest, "status": status, "inputs": inputs, "counts": {**manifest["counts"], **counted, **both}}
         return told, dict(zip(FILES, (self.tables.queries, self.tables.rejects), strict=True))
 

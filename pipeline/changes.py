@@ -4,8 +4,10 @@ them. The same for a run and for its plan."""
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+
+import polars as pl
 
 from pipeline.answering import WORDINGS
 from pipeline.comparing import Comparing, comparing
@@ -40,7 +42,18 @@ def changes(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit], bef
     unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
     narrow = job.update and not job.selection.whole
     compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
-    return Changes(marks, unchanged, compared, dump.without(unchanged))
+    left = dump.without(unchanged)
+    return Changes(marks, unchanged, compared, replace(left, answered=_answered(job, runtime, before)))
+
+
+def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> pl.DataFrame | None:
+    """Reviews whose labels the run before has: the same questions to the same model, and a store that keeps the answers. A review that has
+    been rewritten under its id is among them; what follows from these is an estimate."""
+    if before is None or job.force or job.store is None or before.manifest.get("identity") != runtime.identity:
+        return None
+    if before.manifest.get("wording", {}).get("sentiment") != digest(WORDINGS["sentiment"]):
+        return None
+    return before.results.reviews.filter(pl.col("sentiment").is_not_null()).select("restaurant_id", "review_id")
 
 
 def merged(tables: Results, before: Previous[Results], unchanged: Collection[str], job: Job, compared: Sequence[Row] = ()) -> Results:

@@ -48,6 +48,7 @@ def figures(timeline: Timeline, levels: Sequence[ServiceLevel] = ()) -> Figures:
 
 
 def _spread(seconds: pl.Series) -> dict[str, float | None]:
+    seconds = seconds.drop_nulls()
     if seconds.is_empty():
         return {"mean": None, "median": None, "p95": None}
     found = seconds.to_frame("s").select(mean=pl.col("s").mean(), median=pl.col("s").median(), p95=pl.col("s").quantile(0.95, "linear"))
@@ -84,9 +85,9 @@ def most_overtaken(restaurants: pl.DataFrame) -> dict[str, Any] | None:
 def _levels(levels: Sequence[ServiceLevel], timeline: Timeline) -> list[dict[str, Any]]:
     if not levels:
         return []
-    known = pl.lit("ok").alias("status"), pl.lit(False).alias("reused")
+    new = pl.lit(False).alias("reused")
     requests = timeline.requests.join(timeline.restaurants.select("arrival", "restaurant_id"), on="arrival")
-    return attained(levels, requests.with_columns(*known, position=pl.lit(0)), timeline.restaurants.with_columns(*known))
+    return attained(levels, requests.with_columns(new, position=pl.lit(0)), timeline.restaurants.with_columns(new))
 
 
 def _deadlines(timeline: Timeline) -> dict[str, Any] | None:
@@ -95,7 +96,8 @@ def _deadlines(timeline: Timeline) -> dict[str, Any] | None:
         schema={"restaurant_id": pl.String(), "due_s": pl.Float64()},
     )
     given = timeline.restaurants.join(due, on="restaurant_id")
-    missed = given.filter((pl.col("finished_s") <= pl.col("due_s")).not_().fill_null(True))["restaurant_id"].sort().to_list()
+    met = pl.col("status").is_in(["ok", "partial"]) & (pl.col("finished_s") <= pl.col("due_s")).fill_null(True)
+    missed = given.filter(~met)["restaurant_id"].sort().to_list()
     return {"met": given.height - len(missed), "missed": len(missed), "missed_by": missed} if given.height else None
 
 

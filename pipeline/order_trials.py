@@ -94,6 +94,8 @@ class Course:
     runtime: Runtime
     began: datetime
     """From when on the job's deadlines count, in each pass anew."""
+    rates: CostModel
+    """By which orders and deadlines predict."""
 
     def over(self, dump: Dump) -> Course:
         """The same over other reviews."""
@@ -105,9 +107,8 @@ class Course:
         witness, log = Witness(progress), self.runtime.engine.steps
         before, spent = len(log.kept), log.spent
         marks = fingerprints(self.dump, lambda _: "")
-        rates = assumed(str(self.runtime.machine.settings.get("device")))
         priorities = self.job.priorities.counted_from(self.began)
-        schedule = Schedule(setting.order, priorities, self.runtime.predictor(rates))
+        schedule = Schedule(setting.order, priorities, self.runtime.predictor(self.rates))
         with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
             answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
         steps = log.kept[before:]
@@ -156,14 +157,15 @@ class Prediction:
 
 def predict(setting: Setting, trials: Sequence[Trial], course: Course, shape: Shape, known: CostModel | None) -> Prediction | None:
     """What the simulation says of a setting from the trials of the others: what was asked is taken from the first of them, the rates are
-    `known` or fitted on the steps of all of them. None where there is no other, or it wrote no steps down and nothing is known."""
+    `known` or fitted on the steps of all of them. Where there is no other, it is asked as it was, by `known` rates. None where nothing is
+    known and no other wrote its steps down."""
     others = [trial for trial in trials if trial.setting.name != setting.name]
     steps = [step for trial in others for step in trial.steps]
-    if not others or not (known or steps):
+    if not (known or steps):
         return None
     model = known or CostModel.fit(steps, assumed(str(course.runtime.machine.settings.get("device"))))
     source = "other restaurants, asked first" if known else "the other orders"
-    workload = course.workload(others[0], shape.block_size)
+    workload = course.workload((others or list(trials))[0], shape.block_size)
     priorities = course.job.priorities.counted_from(course.began)
     simulation = Simulation(workload, setting.order, shape, model, setting.feed == "generate", priorities)
     return Prediction(simulation.run(), model, source)

@@ -16,7 +16,7 @@ from pipeline.calibrations import fits_for
 from pipeline.costs import CostModel, assumed
 from pipeline.engine_settings import Feed
 from pipeline.engine_settings import settings as engine_settings
-from pipeline.errors import BadConfiguration, TryAgain
+from pipeline.errors import BadConfiguration, BadData, TryAgain
 from pipeline.job import Job, Progress, Stop
 from pipeline.order import ORDERS, Order
 from pipeline.order_figures import Figures, differing, figures, middle
@@ -59,22 +59,26 @@ def measure(
     cut: Cut | None = None,
 ) -> Compared:
     """A dump, or a `cut` of it, in every setting, `repeat` times on one engine, rotated, and beside it what the simulation says from the
-    other settings, with rates fitted on `fit_on` (reviews that are asked first, in an order that is not compared; a quarter of the cut, of
-    other restaurants) or on those settings' steps.
+    other settings, with rates fitted on `fit_on` (reviews of other restaurants that are asked first, a quarter as many as the cut, in an
+    order that is not compared where there is one) or on those settings' steps.
 
     Raises the errors of `pipeline.errors` and what `stop` raises.
     """
     began = datetime.now(UTC)
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
     other = read(fit_on, job.columns) if fit_on else None
-    if cut:
-        dump = cut.of(dump)
-        other = replace(cut, count=-(-cut.count // 4)).of(other, set(dump.reviews["restaurant_id"])) if other else None
+    dump = cut.of(dump) if cut else dump
+    names = set(dump.reviews["restaurant_id"])
+    if other:
+        other = replace(cut, count=-(-cut.count // 4)).of(other, names) if cut else other.without(names)
+        if other.reviews.is_empty():
+            raise BadData(f"{', '.join(fit_on)}: holds no restaurant that is not compared; name others to fit the prediction on")
     with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
         both = pl.concat([one.reviews for one in (dump, other) if one])
         fits = fits_for(both, runtime, store, progress, stop)
-    course = Course(dump, job, fits, comparing_of(dump, job), runtime, began)
+    course = Course(dump, job, fits, comparing_of(dump, job), runtime, began, assumed(str(runtime.machine.settings["device"])))
     known = _rates_of(course.over(other), settings, progress, stop) if other else None
+    course = replace(course, rates=known) if known else course
     trials: list[Trial] = []
     for number, setting in enumerate(plan := rotated(settings, repeat), start=1):
         progress.stage(f"run {number} of {len(plan)}: {setting.name}")
@@ -92,10 +96,8 @@ def measure(
         if prediction := predict(setting, trials, course, shape(options, setting.feed, blocks), known):
             predicted[setting.name] = prediction.timeline
             orders[setting.name] |= _beside(prediction, orders[setting.name]["measured"], levels)
-    names = dump.reviews["restaurant_id"].n_unique()
-    about = (
-        f"{names:,} restaurants, {dump.reviews.height:,} reviews, each order {'once' if repeat == 1 else f'{repeat} times'} on one engine"
-    )
+    times = "once" if repeat == 1 else f"{repeat} times"
+    about = f"{len(names):,} restaurants, {dump.reviews.height:,} reviews, each order {times} on one engine"
     sources = sorted({one["fitted_on"] for one in orders.values() if "fitted_on" in one})
     said = {"prediction": f"predicted: by simulation, rates from {' and '.join(sources)}"} if sources else {}
     typical = {setting.name: _typical(_of(setting, trials)).timeline for setting in settings}
@@ -159,15 +161,23 @@ def replay(
     priorities: Priorities | None = None,
 ) -> Compared:
     """What a past run would have taken in each order. Its own order is simulated first, and the rates are brought to the seconds that it
-    took; so its own total is no prediction, the others are."""
+    took; so its own total is no prediction, the others are.
+
+    `priorities`: others than the run's own. Deadlines that have passed by now count from its first request, later ones from now.
+    """
     own = next((order for order in orders if order.name == past.order), None)
     if own is None:
         raise BadConfiguration(f"this run went by '{past.order}', which is no order of this version; compare another run")
     progress.stage(f"simulating {own.name}, the order of that run")
-    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate").run()
+    now = datetime.now(UTC)
+    chosen = priorities or past.priorities
+    passed = now - (past.began or now)
+    moved = {name: moment + passed if moment < now else moment for name, moment in chosen.deadlines.items()}
+    chosen = replace(chosen, deadlines=moved)
+    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate", chosen).run()
     scale = past.timeline.seconds / first.seconds if first.seconds else 1.0
     rates = replace(past.rates, **{name: getattr(past.rates, name) * scale for name in ("step_s", "prefill_s", "decode_s")})
-    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, priorities)
+    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, chosen)
     timeline = replace(past.timeline, due_s=compared.predicted[own.name].due_s)
     compared.found["orders"][own.name]["measured"] = figures(timeline, levels)
     about = (
@@ -201,4 +211,4 @@ def write(folder: Path, compared: Compared, title: str) -> Path:
 
 
 def _complete(timeline: Timeline) -> pl.Series:
-    return timeline.restaurants.filter(pl.col("started").is_not_null())["finished_s"]
+    return timeline.restaurants.filter(pl.col("started").is_not_null())["finished_s"].drop_nulls()

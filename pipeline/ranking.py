@@ -22,8 +22,12 @@ WHY = {
     "fifo": "number {place:,} in the dump",
 }
 """By order; another one is explained by its cost and its place."""
-BY_ARRIVAL = ("fifo", "task")
-"""Orders in which restaurants are opened as they stand in the dump."""
+ESTIMATED = {
+    "fifo": "number {place:,} in the dump",
+    "task": "number {place:,} in the dump",
+    "cost": "about {seconds:,.1f} seconds",
+}
+"""By what restaurants are opened, where nothing was tokenised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Ranked:
 
 @dataclass
 class Ranking:
-    """Collects restaurants with the requests that they begin with. `admitted`: rows of `Groups.table` in order, in place of those where
-    nothing was tokenised."""
+    """Collects restaurants with the requests that they begin with. `schedule`: the one that opens them. `admitted`: rows of `Groups.table`
+    in order, with predicted `seconds`, in place of those where nothing was tokenised."""
 
     schedule: Schedule
     admitted: pl.DataFrame | None = None
@@ -60,8 +64,7 @@ class Ranking:
             shortest=min(sizes),
             longest=max(sizes),
         )
-        level = self.schedule.level(restaurant)
-        why = why if level == IN_TURN else f"{'urgent' if level == URGENT else 'its deadline is in danger'}; {why}"
+        why = _promoted(self.schedule.level(restaurant), why)
         self._entries.append((min(keys), max(keys), Ranked(restaurant.restaurant_id, len(restaurant.reviews), why)))
 
     def first(self) -> list[Ranked]:
@@ -79,8 +82,14 @@ class Ranking:
         return [ranked for _, _, ranked in by_last if ranked.restaurant_id not in among][-SHOWN:]
 
     def _by_estimate(self, rows: pl.DataFrame) -> list[Ranked]:
-        why = "number {place:,} in the dump" if self.schedule.order.name in BY_ARRIVAL else "about {cost:,} prefill tokens"
+        why = ESTIMATED.get(self.schedule.order.name, "about {cost:,} prefill tokens")
         return [
-            Ranked(name, count, why.format(place=arrival + 1, cost=cost))
-            for name, count, arrival, cost in rows.select("restaurant_id", "review_count", "arrival", "estimate").iter_rows()
+            Ranked(name, count, _promoted(self.schedule.promoted(name), why.format(place=arrival + 1, cost=cost, seconds=seconds)))
+            for name, count, arrival, cost, seconds in rows.select(
+                "restaurant_id", "review_count", "arrival", "estimate", "seconds"
+            ).iter_rows()
         ]
+
+
+def _promoted(level: int, why: str) -> str:
+    return why if level == IN_TURN else f"{'urgent' if level == URGENT else 'its deadline is in danger'}; {why}"

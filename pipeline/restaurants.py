@@ -98,14 +98,21 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
 
     The estimate is bytes times tokens per byte of the review's language (`tokens_per_byte`, sampled from the dump), twice because a
     review is read alone and in its chunk (there only `max_reviews` of them), plus the fixed tokens asked `per_review` and `per_restaurant`.
+    Reviews that were asked about before cost nothing, though the chunk of a new one is read again.
     """
     reviews = dump.reviews.sort("restaurant_id", "created_at", "review_id", nulls_last=True)
+    new = pl.lit(True)
+    if dump.answered is not None:
+        reviews = reviews.join(
+            dump.answered.with_columns(answered=True), on=["restaurant_id", "review_id"], how="left", maintain_order="left"
+        )
+        new = pl.col("answered").is_null()
     rate = pl.col("language").replace_strict(tokens_per_byte, default=1.0, return_dtype=pl.Float64)
     usable = reviews.group_by("restaurant_id").agg(
         restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
         review_count=pl.len(),
         arrival=pl.col("arrival").min(),
-        tokens=(pl.col("text").str.len_bytes() * rate * (1 + _sampled_share(max_reviews)) + per_review).sum(),
+        tokens=((pl.col("text").str.len_bytes() * rate * (1 + _sampled_share(max_reviews)) + per_review) * new).sum(),
     )
     rejected = dump.named_rejects.group_by("restaurant_id").agg(
         rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
@@ -122,7 +129,7 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
         .sort("restaurant_id")
         .with_columns(offset=pl.col("review_count").cum_sum() - pl.col("review_count"))
     )
-    return Groups(table.drop("rejected_name", "tokens"), reviews)
+    return Groups(table.drop("rejected_name", "tokens"), reviews.drop("answered", strict=False))
 
 
 def _sampled_share(max_reviews: int | None) -> pl.Expr:

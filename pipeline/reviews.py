@@ -40,11 +40,12 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Dump:
     """What was read. `reviews`: the contract's columns, `language` and `arrival` (row number over all files). `rejects`: its
-    `reject_schema`."""
+    `reject_schema`. `answered`: restaurant_id and review_id of reviews about which earlier runs have asked, None where nobody knows."""
 
     reviews: pl.DataFrame
     rejects: pl.DataFrame
     files: list[InputFile] = field(default_factory=list)
+    answered: pl.DataFrame | None = None
 
     @property
     def named_rejects(self) -> pl.DataFrame:

@@ -111,6 +111,11 @@ class DeferredEngine:
         return self.steps.spent - self._spent_before
 
     @property
+    def kv_blocks(self) -> int | None:
+        """Blocks that its KV cache holds; None where nothing was asked, or it does not say."""
+        return self._loaded.kv_blocks if isinstance(self._loaded, Restartable) else None
+
+    @property
     def loaded(self) -> Engine:
         """The engine, loaded now if it was not."""
         if self._loaded is None:

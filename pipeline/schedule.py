@@ -9,7 +9,7 @@ from pipeline.aging import Aging
 from pipeline.clock import Clock
 from pipeline.deadlines import Watch
 from pipeline.forecast import Cost, Forecast, Predictor
-from pipeline.order import IN_TURN, Key, Order, Standing
+from pipeline.order import IN_DANGER, IN_TURN, URGENT, Key, Order, Standing
 from pipeline.priorities import Priorities
 from pipeline.records import Answer, Request, Restaurant
 
@@ -83,6 +83,12 @@ class Schedule:
     def level(self, restaurant: Restaurant) -> int:
         """The first element of its requests' keys."""
         return self.order.level(self._standing(restaurant, Cost()))
+
+    def promoted(self, restaurant_id: str) -> int:
+        """The same of one that has been opened, by its name."""
+        if restaurant_id in self._priorities.urgent and self.order.promotes:
+            return URGENT
+        return IN_DANGER if restaurant_id in self._in_danger else IN_TURN
 
     def answered(self, request: Request, answer: Answer) -> None:
         """By the engine, not by the store."""

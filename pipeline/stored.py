@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ class StoredAnswers:
         self._counts = usage.Counts()
         self._sequence = max((part.sequence for part in parts.listed(self._answers)), default=0)
         self._after = self._sequence if fresh else -1
+        self._since = datetime.now(UTC) if fresh else None  # another run may merge old answers with new ones into a later part
         self._index()
 
     def find(self, keys: Sequence[str]) -> Iterator[Answer]:
@@ -82,7 +84,7 @@ class StoredAnswers:
         listed = [part for part in parts.listed(self._answers) if part.sequence > self._after]
         try:
             with ThreadPoolExecutor(READERS) as readers:
-                read = list(readers.map(lambda part: part.rows("high"), listed))
+                read = list(readers.map(lambda part: self._read(part, "high"), listed))
         except FileNotFoundError:  # merged since it was listed; what was in it may stand in a part that was not listed
             return self._index()
         for part, rows in zip(listed, read, strict=True):
@@ -93,6 +95,13 @@ class StoredAnswers:
             self._parts.append(part)
         self._keys.add(*entries)
         return None
+
+    def _read(self, part: Part, *columns: str) -> pl.DataFrame | None:
+        """These columns of the rows that are served; None of a damaged part."""
+        if self._since is None:
+            return part.rows(*columns)
+        rows = part.rows(*columns, "added_at")
+        return None if rows is None else rows.filter(pl.col("added_at") >= self._since)
 
     def _pass_over(self, part: Part) -> None:
         """What happens to a damaged part."""
@@ -116,7 +125,7 @@ class StoredAnswers:
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-        rows = self._parts[number].rows(*WANTED)
+        rows = self._read(self._parts[number], *WANTED)
         if rows is None:
             raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
         with self._cache_lock:

@@ -84,22 +84,26 @@ class _Counting:
     def sentiment(self) -> SentimentTask:
         return SentimentTask(self.runtime.tokens, self.fits)
 
-    def in_turn(self, groups: Groups) -> Iterator[Standing]:
+    def opening(self) -> Schedule:
+        """One that has opened nobody yet: it remembers whom it opens, and for which of them a deadline was in danger."""
+        return Schedule(self.schedule.order, self.job.priorities, self.schedule.predictor)
+
+    def in_turn(self, groups: Groups, opening: Schedule) -> Iterator[Standing]:
         """As a run opens them where it goes as fast as predicted."""
         expected = partial(self.schedule.predictor.expected, tasks=self.job.tasks, chunk_tokens=self.budget)
-        schedule = Schedule(self.schedule.order, self.job.priorities, self.schedule.predictor)  # it forgets whom it has opened
-        return schedule.in_turn(groups.standings(expected))
+        return opening.in_turn(groups.standings(expected))
 
     def count(self, groups: Groups) -> Survey:
         """Every restaurant of these groups."""
         tokens, compared = self.runtime.tokens, self.changed.compared
         readable = {language for language, one in self.fits.items() if one.readable}
         following = Following(self.replay, tokens, self.sentiment, SummaryTask(tokens, readable), compared)
-        found = Survey(self.replay.amounts, Ranking(self.schedule))
+        opening = self.opening()
+        found = Survey(self.replay.amounts, Ranking(opening))
         stands: dict[str, Stand] = dict(compared.due)
         tables: dict[str, Praise | None] = dict(compared.tables)
         running = set()
-        for restaurant in tokenise(groups.open(self.in_turn(groups)), tokens, self.budget, self.job.max_reviews):
+        for restaurant in tokenise(groups.open(self.in_turn(groups, opening)), tokens, self.budget, self.job.max_reviews):
             found.chunks += len(restaurant.chunks)
             found.truncated += sum("truncated" in flags for flags in restaurant.flags.values())
             if not restaurant.chunks:
@@ -176,6 +180,11 @@ def _sample(groups: Groups) -> set[str]:
 
 def _ranked(groups: Groups, counting: _Counting) -> Ranking:
     """By what restaurants are admitted by, which is what a run goes by before it has tokenised them."""
-    turns = pl.DataFrame({"restaurant_id": [one.restaurant_id for one in counting.in_turn(groups)]}, schema={"restaurant_id": pl.String()})
+    opening = counting.opening()
+    turns = pl.DataFrame(
+        [(one.restaurant_id, one.seconds) for one in counting.in_turn(groups, opening)],
+        schema={"restaurant_id": pl.String(), "seconds": pl.Float64()},
+        orient="row",
+    )
     opened = turns.join(groups.table, on="restaurant_id", how="left", maintain_order="left")
-    return Ranking(counting.schedule, opened.filter(pl.col("review_count") > 0))
+    return Ranking(opening, opened.filter(pl.col("review_count") > 0))

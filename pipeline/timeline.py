@@ -20,8 +20,9 @@ RESTAURANTS: dict[str, pl.DataType] = {
     "arrival": pl.Int64(),  # place in the dump
     "cost": pl.Int64(),  # prefill tokens of its first stage, what a chunk shares counted once
     "started": pl.Int64(),  # how many restaurants had a request inside the engine before its first one
-    "finished_s": pl.Float64(),  # last answer of the first stage
+    "finished_s": pl.Float64(),  # last answer of the first stage, null where only its comparison was asked
     "compared_s": pl.Float64(),  # last answer of the comparison, null without one
+    "status": pl.String(),  # as in restaurants.parquet
 }
 REQUESTS: dict[str, pl.DataType] = {
     "arrival": pl.Int64(),  # of its restaurant
@@ -32,6 +33,7 @@ REQUESTS: dict[str, pl.DataType] = {
     "output_tokens": pl.Int64(),
     "first_token_s": pl.Float64(),  # since it was given to the engine
     "finished_s": pl.Float64(),
+    "status": pl.String(),  # as in requests.parquet
 }
 
 
@@ -74,7 +76,7 @@ def measured_timeline(tables: Results, asked: Bundles, steps: int | None) -> Tim
     )
     first = requests.group_by("restaurant_id").agg(started=pl.col("position").min())
     ranked = first.with_columns(started=pl.col("started").rank("ordinal").cast(pl.Int64) - 1)
-    times = tables.restaurants.select("restaurant_id", "finished_s", "compared_s")
+    times = tables.restaurants.select("restaurant_id", "finished_s", "compared_s", "status")
     restaurants = known.join(times, on="restaurant_id", how="left").join(ranked, on="restaurant_id", how="left").sort("arrival")
     rows = requests.join(known, on="restaurant_id", how="left")
     last = requests["finished_s"].max()

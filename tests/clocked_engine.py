@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from deterministic_engine import DeterministicEngine
 
-from pipeline import feed
+from pipeline import clock, feed
 from pipeline.costs import CostModel, Step
 from pipeline.engine_settings import settings
 from pipeline.simulation.blocks import Piece
@@ -75,7 +75,8 @@ class ClockedMachine:
         self.block_size = 32
         self.max_model_len, self.window = 4096, 2 * options["max_num_seqs"]
         self.made = ClockedEngine(options, blocks)
-        patch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: 1.0 + self.made.seconds))
+        for module in (feed, clock):
+            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 1.0 + self.made.seconds))
 
     def model(self):
         return self._model

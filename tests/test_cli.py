@@ -154,6 +154,21 @@ def test_usage_errors(tmp_path, dump, arguments, word):
     assert_clean_error(analyze(dump, tmp_path, *arguments), 2, word)
 
 
+@pytest.mark.parametrize(
+    ("switches", "arguments", "order"),
+    [
+        ({}, [], "restaurant"),
+        ({"VLLM_USE_PRIORITY_QUEUE": "false"}, [], "fifo"),
+        ({"VLLM_PRIORITY_BY_PREFILL_COST": "false"}, [], "task"),
+        ({"VLLM_USE_PRIORITY_QUEUE": "false", "VLLM_PRIORITY_BY_PREFILL_COST": "false"}, [], "fifo"),
+        ({"VLLM_USE_PRIORITY_QUEUE": "false"}, ["--order", "longest"], "longest"),
+    ],
+)
+def test_the_switches_that_deployments_know_choose_the_order(dump, tmp_path, switches, arguments, order):
+    done = jobs("plan", dump, "--output", tmp_path / "out", "--json", *arguments, **switches)
+    assert json.loads(done.stdout)["order"] == order, done.stderr
+
+
 def test_a_switch_that_is_no_boolean_is_a_usage_error(tmp_path, dump):
     assert_clean_error(analyze(dump, tmp_path, VLLM_USE_PRIORITY_QUEUE="perhaps"), 2, "perhaps")
 

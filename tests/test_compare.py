@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,8 @@ from clocked_engine import ClockedMachine
 from test_analysis import Silent
 
 from pipeline.analysis import analyze
-from pipeline.errors import BadData, NoInput
+from pipeline.costs import assumed
+from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
 from pipeline.order_figures import differing, figures, middle, most_overtaken, sizes
@@ -21,12 +23,16 @@ from pipeline.order_plot import draw_orders
 from pipeline.order_table import page
 from pipeline.order_trials import Setting, rotated
 from pipeline.orders_compared import measure, replay, write
+from pipeline.priorities import Priorities
 from pipeline.records import Answer
 from pipeline.runtime import Runtime
 from pipeline.service_levels import ServiceLevel
 from pipeline.simulation.deduced import Row, deduced
+from pipeline.simulation.drawn import Drawn
+from pipeline.simulation.loop import Simulation
 from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
+from pipeline.skewed import Cut
 from pipeline.timeline import REQUESTS, RESTAURANTS, Timeline, table
 
 ROOT = Path(__file__).parent.parent
@@ -54,13 +60,14 @@ def settings(*orders):
 
 
 def timeline(*restaurants):
-    """Restaurants as (id, arrival, cost, started, finished_s, compared_s), a request of 10 tokens each."""
-    columns = dict(zip(RESTAURANTS, zip(*restaurants, strict=True), strict=True))
+    """Restaurants as (id, arrival, cost, started, finished_s, compared_s), a request of 10 tokens each. What is not said went well."""
+    whole = [(*one, *(["ok"] if len(one) < len(RESTAURANTS) else [])) for one in restaurants]
+    columns = dict(zip(RESTAURANTS, zip(*whole, strict=True), strict=True))
     asked = {name: [] for name in REQUESTS}
     for one in restaurants:
-        for name, value in zip(REQUESTS, (one[1], "sentiment", "label", 10, 4, 1, one[4] / 2, one[4]), strict=True):
+        for name, value in zip(REQUESTS, (one[1], "sentiment", "label", 10, 4, 1, (one[4] or 0) / 2, one[4], "ok"), strict=True):
             asked[name].append(value)
-    return Timeline(table(columns, RESTAURANTS), table(asked, REQUESTS), max(one[4] for one in restaurants))
+    return Timeline(table(columns, RESTAURANTS), table(asked, REQUESTS), max(one[4] or one[5] or 0.0 for one in restaurants))
 
 
 THREE = timeline(("a", 0, 90, 2, 9.0, 12.0), ("b", 1, 10, 0, 1.0, None), ("c", 2, 20, 1, 3.0, 4.0))
@@ -70,6 +77,22 @@ def test_deadlines_of_restaurants_that_are_there_are_met_or_missed():
     assert figures(THREE)["deadlines"] is None
     found = figures(replace(THREE, due_s={"a": 8.0, "b": 2.0, "unknown": 1.0}))
     assert found["deadlines"] == {"met": 1, "missed": 1, "missed_by": ["a"]}
+
+
+def test_a_restaurant_of_which_only_the_comparison_was_asked_does_not_count_as_complete_at_once():
+    both = timeline(("a", 0, 90, 0, 9.0, 12.0), ("b", 1, 0, 1, None, 4.0))
+    found = figures(both)
+    assert found["finished"]["mean"] == 9.0
+    assert found["compared"]["mean"] == 8.0
+    only = figures(timeline(("b", 1, 0, 0, None, 4.0)))
+    assert only["finished"] == {"mean": None, "median": None, "p95": None}
+
+
+def test_what_failed_has_met_neither_its_service_level_nor_its_deadline():
+    failed = timeline(("a", 0, 90, 0, 2.0, None, "failed"), ("b", 1, 10, 1, 1.0, None, "partial"))
+    found = figures(replace(failed, due_s={"a": 8.0, "b": 8.0}), [ServiceLevel("restaurant", 3.0)])
+    assert found["deadlines"] == {"met": 1, "missed": 1, "missed_by": ["a"]}
+    assert (found["service_levels"][0]["met"], found["service_levels"][0]["number"]) == (1, 2)
 
 
 def test_the_figures_of_a_timeline():
@@ -117,13 +140,15 @@ def machine(model, patched):
 
 @pytest.fixture
 def measured(tmp_path, machine, write_dump):
-    dump, other = write_dump(tmp_path / "dump.parquet", rows(SKEWED)), write_dump(tmp_path / "other.parquet", rows([9, 4, 20], seed=2))
+    others = [{**row, "restaurant_id": f"other-{row['restaurant_id']}"} for row in rows([9, 4, 20], seed=2)]
+    dump, other = write_dump(tmp_path / "dump.parquet", rows(SKEWED)), write_dump(tmp_path / "other.parquet", others)
 
-    def run(orders, repeat=1, fit_on=(), sizes=None):
+    def run(orders, repeat=1, fit_on=(), sizes=None, cut=None, **priorities):
         inputs = [write_dump(tmp_path / "sized.parquet", rows(sizes))] if sizes else [dump]
-        job = Job(inputs, tmp_path / "unused")
+        job = Job(inputs, tmp_path / "unused", priorities=Priorities(**priorities))
         levels = [ServiceLevel("restaurant", 60.0)]
-        return measure(job, [other] if fit_on else [], settings(*orders), repeat, Runtime(machine), levels, Silent(), Stop())
+        fit = {"other": [other], "same": [dump]}.get(fit_on, [])
+        return measure(job, fit, settings(*orders), repeat, Runtime(machine), levels, Silent(), Stop(), cut)
 
     return run
 
@@ -138,10 +163,30 @@ def test_the_prediction_from_other_orders_is_what_an_engine_by_the_same_rules_ta
     assert orders["restaurant"]["measured"]["finished"]["mean"] < 0.8 * orders["fifo"]["measured"]["finished"]["mean"]
 
 
-def test_rates_fitted_on_other_restaurants_predict_a_single_order_too(measured):
-    found = measured(["restaurant", "fifo"], fit_on=True).found
+@pytest.mark.parametrize("orders", [["restaurant", "fifo"], ["fifo"]])
+def test_rates_fitted_on_other_restaurants_predict_a_single_order_too(measured, orders):
+    found = measured(orders, fit_on="other").found
     assert found["orders"]["fifo"]["fitted_on"] == "other restaurants, asked first"
     assert all(abs(one["total_error"]) < 0.03 for one in found["orders"].values())
+
+
+def test_a_prediction_is_not_fitted_on_the_restaurants_that_it_is_held_against(measured):
+    with pytest.raises(BadData, match="holds no restaurant that is not compared"):
+        measured(["fifo"], fit_on="same")
+
+
+def test_a_cut_of_a_dump_is_compared_and_fitted_on_others_of_it(measured):
+    found = measured(["restaurant", "fifo"], fit_on="same", cut=Cut(8, seed=1, least=2, most=20)).found
+    assert found["about"].startswith("8 restaurants, ")
+    assert all(one["measured"]["restaurants"] == 8 and abs(one["total_error"]) < 0.05 for one in found["orders"].values())
+
+
+def test_deadlines_count_in_every_pass_anew(measured):
+    half = timedelta(seconds=measured(["fifo"]).found["orders"]["fifo"]["measured"]["seconds"] / 2)
+    found = measured(["fifo"], repeat=2, deadlines={f"r{i:02}": datetime.now(UTC) + half for i in range(len(SKEWED))})
+    one, other = (run["deadlines"] for run in found.found["orders"]["fifo"]["runs"])
+    assert one == other
+    assert 0 < one["met"] < len(SKEWED)
 
 
 def test_one_order_alone_has_nothing_to_be_predicted_from(measured):
@@ -253,6 +298,45 @@ def test_blocks_follow_from_a_models_configuration(tmp_path):
     assert kv_blocks(tmp_path, {"kv_cache_memory_bytes": 2 << 30, "block_size": 32, "dtype": "float32"}) == 1455
     assert kv_blocks(tmp_path, {"block_size": 32}) is None
     assert kv_blocks(None, {"kv_cache_memory_bytes": 2 << 30}) is None
+
+
+def test_an_engine_that_could_not_start_is_not_simulated():
+    with pytest.raises(BadConfiguration, match="max_num_batched_tokens=64 is less than max_num_seqs=128"):
+        shape({"max_num_seqs": 128, "max_num_batched_tokens": 64}, "continuous", None)
+
+
+def test_without_a_prefix_cache_nothing_is_simulated_to_come_from_it():
+    options = {"max_num_seqs": 8, "max_num_batched_tokens": 256, "block_size": 32}
+    for caches in (True, False):
+        engine = shape(options | {"enable_prefix_caching": caches}, "continuous", None)
+        cached = Simulation(Drawn(5), ORDERS["restaurant"], engine, assumed("cpu")).run().requests["cached_tokens"].sum()
+        assert bool(cached) == caches
+
+
+def test_a_past_run_is_simulated_with_the_settings_that_it_had(past):
+    output = past("fifo")
+    manifest = output / "current" / "manifest.json"
+    found = json.loads(manifest.read_text())
+    found["settings"] |= {"engine_options": {"max_num_seqs": 3, "max_num_batched_tokens": 48}, "kv_blocks": 77}
+    manifest.write_text(json.dumps(found))
+    run = read_past_run(output, print)
+    engine = shape(run.options, run.feed, run.kv_blocks)
+    assert (engine.max_num_seqs, engine.max_num_batched_tokens, engine.blocks) == (3, 48, 77)
+
+
+def test_deadlines_of_a_past_run_count_from_its_first_request(tmp_path, machine, write_dump):
+    dump = write_dump(tmp_path / "dump.parquet", rows(SKEWED))
+    machine.made.start_over("continuous")
+    late = {"r09": datetime.now(UTC) + timedelta(seconds=5)}  # the largest, which `restaurant` takes last
+    analyze(Job([dump], tmp_path / "out", priorities=Priorities(deadlines=late)), ORDERS["restaurant"], machine, Silent())
+    run = read_past_run(tmp_path / "out", print)
+    assert run.priorities.deadlines == late
+    run = replace(run, began=run.began - timedelta(days=1), priorities=Priorities(deadlines={"r09": late["r09"] - timedelta(days=1)}))
+    orders = [ORDERS["restaurant"], ORDERS["hybrid"]]
+    found = replay(run, orders, shape(run.options, "continuous", None), [], Silent(), Stop()).found["orders"]
+    assert found["restaurant"]["measured"]["deadlines"]["missed_by"] == ["r09"]
+    assert found["restaurant"]["predicted"]["deadlines"]["missed_by"] == ["r09"]
+    assert found["hybrid"]["predicted"]["finished"] != found["restaurant"]["predicted"]["finished"]
 
 
 # The command

@@ -99,6 +99,19 @@ def test_answers_carry_the_key_of_their_request_in_whatever_order_they_finish(en
     assert all(found[request.key].output_tokens <= request.sampling.max_tokens for request in requests)
 
 
+def test_what_waits_inside_the_engine_goes_by_rank_and_not_by_arrival(engine, tokens):
+    """More requests than run at once, of one step each, the most urgent one submitted last."""
+    many = 4 * engine._options["max_num_seqs"]
+    requests = [make_request("sentiment", "label", "a", tokens.part(f"Number {n} " * 60), Sampling(1)) for n in range(many)]
+    for number, request in enumerate(requests):
+        assert engine.submit(request, many - number) is None
+    order = []
+    while engine.unfinished:
+        order += [answer.key for answer in engine.step()]
+    places = [order.index(request.key) for request in requests]
+    assert places[-1] < many // 2 < places[0]
+
+
 def test_answers_carry_timings_of_the_engine(engine, tokens):
     (answer,) = answers_of(engine, [make_request("summary", "part", "a", tokens.part("Once upon a time"), Sampling(8))]).values()
     assert min(answer.queue_s, answer.prefill_s, answer.decode_s) >= 0

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +20,7 @@ from pipeline.job import Job
 from pipeline.limits import Limits
 from pipeline.order import ORDERS
 from pipeline.planning import plan
+from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
 from pipeline.tokens import Tokens
 from pipeline.without_weights import UNKNOWN, tokenizer_of
@@ -240,6 +241,21 @@ def test_first_and_last_follow_the_order(nights):
     by_arrival = nights.plan(made, order="fifo")
     assert [one.restaurant_id for one in by_arrival.first] == ["r0", "r1", "r2"]
     assert by_arrival.first[0].why == "number 1 in the dump"
+
+
+@pytest.mark.parametrize("exact", [10**6, 0])
+def test_a_plan_shows_who_goes_first_for_a_person_or_a_deadline(nights, exact):
+    soon = {"r2": datetime.now(UTC) + timedelta(seconds=30)}
+    priorities = Priorities(frozenset({"r1"}), soon)
+    planned = nights.plan(rows([3, 40, 60, 5, 4, 6, 8]), "hybrid", exact, priorities=priorities)
+    first, second = planned.first[:2]
+    assert (first.restaurant_id, first.why.split(";")[0]) == ("r1", "urgent")
+    assert (second.restaurant_id, second.why.split(";")[0]) == ("r2", "its deadline is in danger")
+    assert ";" not in planned.first[2].why
+
+
+def test_an_estimate_by_cost_is_told_in_seconds(nights):
+    assert " seconds" in nights.plan(rows([3, 40]), "cost", 0).first[0].why
 
 
 def test_cached_tokens_are_whole_blocks_and_fewer_with_larger_ones(nights):

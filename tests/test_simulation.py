@@ -343,6 +343,23 @@ def test_a_restaurant_whose_deadline_is_in_danger_goes_first_in_the_order_that_h
     assert soon[0] == late
 
 
+def test_a_deadline_is_met_and_moves_nobody_by_more_than_the_work_that_goes_before_them():
+    small = replace(REAL, max_num_seqs=16, max_num_batched_tokens=256, window=32)
+    drawn = replace(SKEWED, compared=False)
+    free = run(drawn, "hybrid", small)
+    late = free.restaurants.sort("finished_s").row(-1, named=True)
+    due_s = 0.7 * free.seconds
+    due = datetime.now(UTC) + timedelta(seconds=due_s)
+    soon = run(drawn, "hybrid", small, priorities=Priorities(deadlines={late["restaurant_id"]: due})).restaurants
+    own = free.requests.filter(pl.col("arrival") == late["arrival"])
+    work = RATES.seconds(own["prompt_tokens"].sum() - own["cached_tokens"].sum(), own["output_tokens"].sum(), own["output_tokens"].sum())
+    both = free.restaurants.join(soon, on="restaurant_id", suffix="_soon").with_columns(
+        moved=pl.col("finished_s_soon") - pl.col("finished_s")
+    )
+    assert both.filter(restaurant_id=late["restaurant_id"])["finished_s_soon"].item() <= due_s < late["finished_s"]
+    assert both.filter(pl.col("restaurant_id") != late["restaurant_id"])["moved"].max() <= work
+
+
 def test_an_urgent_restaurant_starts_first():
     found = run(SKEWED, "restaurant", REAL, priorities=Priorities(urgent=frozenset(["r0000031"]))).restaurants.sort("started")
     assert found["restaurant_id"][0] == "r0000031"

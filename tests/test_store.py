@@ -56,6 +56,15 @@ def test_a_fresh_store_serves_nothing_old_and_its_answers_win_afterwards(tmp_pat
     assert texts == {**dict.fromkeys(range(6), "old"), 1: "new"}
 
 
+def test_a_fresh_store_serves_nothing_old_that_another_run_has_merged_with_its_answers(tmp_path):
+    fill(tmp_path, range(6), text="old")
+    with Store(tmp_path, IDENTITY, fresh=True) as store:
+        store.add(request(1), answer(1, "new"))
+        store.flush()
+        parts.merge(tmp_path / "answers", parts.listed(tmp_path / "answers"))
+        assert found(store, range(6)) == {1: answer(1, "new")}
+
+
 def test_what_is_added_is_on_the_disk_within_two_seconds_without_anybody_asking(tmp_path):
     with Store(tmp_path, IDENTITY) as store:
         store.add(request(1), answer(1))

@@ -24,7 +24,8 @@ from pipeline.simulation.blocks import Blocks, Piece
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Settings of an engine that decide which step does what. `blocks`: of `block_size` tokens that the KV cache holds, None for more than
-    are ever needed. `priority`: its queue goes by rank, else first come, first served. `window`: requests inside it at once."""
+    are ever needed. `priority`: its queue goes by rank, else first come, first served. `window`: requests inside it at once. `caches`:
+    prefixes."""
 
     max_num_seqs: int
     max_num_batched_tokens: int
@@ -32,6 +33,7 @@ class Shape:
     blocks: int | None
     window: int
     priority: bool = True
+    caches: bool = True
 
 
 class Call:

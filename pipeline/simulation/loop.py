@@ -39,7 +39,7 @@ class _Open:
         self.costs: list[Cost | None] = [None, None]
         self.numbers = (count(), count())
         self.pieces: dict[int, Piece] = {}
-        self.finished_s = 0.0
+        self.finished_s: float | None = None
         self.compared_s: float | None = None
 
 
@@ -145,7 +145,9 @@ class Simulation:
         self._engine.submit(Call(len(ask.request.prompt), ask.output_tokens, self._chain(opened, ask.shared), rank, asked))
 
     def _chain(self, opened: _Open, shared: Shared) -> tuple[Piece, ...]:
-        """Its pieces in whole blocks: one that ends within a block leaves that block to what follows."""
+        """Its pieces in whole blocks: one that ends within a block leaves that block to what follows. None where nothing is cached."""
+        if not self._shape.caches:
+            return ()
         chain, tokens, blocks = [], 0, 0
         for number, more in shared:
             tokens += more
@@ -172,6 +174,7 @@ class Simulation:
             call.output,
             call.first_s - call.sent_s,
             now,
+            "ok",
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
@@ -228,6 +231,7 @@ class Simulation:
                 self._started.get(one.place),
                 one.finished_s,
                 one.compared_s,
+                "ok",
             )
             for one in self._opened
         ]

@@ -16,6 +16,7 @@ from pipeline.engine_settings import Feed, settings
 from pipeline.errors import BadData, JobError, NoInput
 from pipeline.measured_costs import asked_of_engine
 from pipeline.order import prefill_cost
+from pipeline.priorities import Priorities
 from pipeline.records import Request, Restaurant, Sampling
 from pipeline.restaurants import group
 from pipeline.results import committed
@@ -31,18 +32,22 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """`workload`: what it asked an engine, answers from the store left out; `timeline`: how that went. `options`: of its engine. `rates`:
-    what it knew of costs when it ended."""
+    """`workload`: what it asked an engine, answers from the store left out; `timeline`: how that went. `options`: of its engine,
+    `kv_blocks`: of its KV cache, None where it does not say. `rates`: what it knew of costs when it ended. `priorities`: who went first and
+    how long others could wait; its deadlines count from its first request, at `began`."""
 
     run_id: str
     order: str
     feed: Feed
     device: str
     options: Mapping[str, Any]
+    kv_blocks: int | None
     model: str
     workload: Bundles
     timeline: Timeline
     rates: CostModel
+    priorities: Priorities
+    began: datetime | None
 
 
 def read_past_run(output: Path, warn: Warn) -> PastRun:
@@ -53,7 +58,7 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         raise NoInput(f"{output}: holds no committed run of analyze")
     folder, manifest = found
     try:
-        tables = _with_first_tokens(Results.read(folder))
+        tables = _without_queries(_with_first_tokens(Results.read(folder)))
         asked = asked_of_engine(tables.requests).sort("position")
         columns = ("restaurant_id", "task", "stage", "prompt_tokens", "cached_tokens", "output_tokens")
         rows = [Row(*row) for row in asked.filter(asked["status"] != "failed").select(columns).iter_rows()]
@@ -73,10 +78,13 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         machine["feed"],
         machine["device"],
         options,
+        machine.get("kv_blocks"),
         str(manifest["model"]),
         workload,
         measured_timeline(tables, workload, None),
         _rates(manifest),
+        _priorities(manifest, tables.restaurants),
+        datetime.fromisoformat(manifest["first_request"]) if manifest.get("first_request") else None,
     )
 
 
@@ -85,6 +93,11 @@ def _with_first_tokens(tables: Results) -> Results:
     if "first_token_s" in tables.requests.columns:
         return tables
     return replace(tables, requests=tables.requests.with_columns(first_token_s=pl.col("queue_s") + pl.col("prefill_s")))
+
+
+def _without_queries(tables: Results) -> Results:
+    """Search queries that the run expanded beside its restaurants have no place among them."""
+    return replace(tables, requests=tables.requests.filter(pl.col("task") != "query_expansion"))
 
 
 def _asks(rows: list[Row]) -> list[Ask]:
@@ -105,8 +118,9 @@ def _estimated(bundle: Bundle) -> Bundle:
 def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> dict[str, int]:
     """Places in the dump by restaurant, gaps left out."""
     try:
-        dump = read([one["path"] for one in manifest["inputs"]], manifest["columns"], _selection(manifest["selection"]))
-        if {one.digest for one in dump.files} != {one["digest"] for one in manifest["inputs"]}:
+        inputs = [one for one in manifest["inputs"] if one.get("holds") != "queries"]
+        dump = read([one["path"] for one in inputs], manifest["columns"], _selection(manifest["selection"]))
+        if {one.digest for one in dump.files} != {one["digest"] for one in inputs}:
             raise BadData("it has changed since")
         table = group(dump, {}, 0, 0).table.sort("arrival")
         known = [name for name in table["restaurant_id"] if name in set(names)]
@@ -119,6 +133,11 @@ def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> dict
 def _selection(chosen: Mapping[str, Any]) -> Selection:
     since, until = (datetime.fromisoformat(one) if one else None for one in (chosen["since"], chosen["until"]))
     return Selection(tuple(chosen["restaurants"]), since, until, chosen["limit"])
+
+
+def _priorities(manifest: Mapping[str, Any], restaurants: pl.DataFrame) -> Priorities:
+    deadlines = dict(restaurants.select("restaurant_id", "deadline").drop_nulls().iter_rows()) if manifest.get("first_request") else {}
+    return Priorities(frozenset(manifest.get("urgent") or ()), deadlines, manifest.get("max_overtake"))
 
 
 def _rates(manifest: Mapping[str, Any]) -> CostModel:

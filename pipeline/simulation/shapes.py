@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engine_settings import Feed, window
+from pipeline.errors import BadConfiguration
 from pipeline.simulation.engine import Shape
 
 BLOCK_SIZE = 16  # vLLM's own where none is set
@@ -15,14 +16,21 @@ BYTES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2}
 
 
 def shape(options: Mapping[str, Any], feed: Feed, blocks: int | None) -> Shape:
-    """`options`: of `engine.settings`. `blocks`: that the KV cache holds, None where nobody knows; then it holds everything."""
+    """`options`: of `engine_settings.settings`. `blocks`: that the KV cache holds, None where nobody knows; then it holds everything.
+
+    Raises BadConfiguration where a step could not hold a token of every sequence.
+    """
+    sequences, tokens = int(options["max_num_seqs"]), int(options["max_num_batched_tokens"])
+    if tokens < sequences:
+        raise BadConfiguration(f"max_num_batched_tokens={tokens} is less than max_num_seqs={sequences}; raise the one or lower the other")
     return Shape(
-        max_num_seqs=int(options["max_num_seqs"]),
-        max_num_batched_tokens=int(options["max_num_batched_tokens"]),
-        block_size=int(options.get("block_size", BLOCK_SIZE)),
+        max_num_seqs=sequences,
+        max_num_batched_tokens=tokens,
+        block_size=int(options.get("block_size") or BLOCK_SIZE),
         blocks=blocks,
         window=window(options, feed),
         priority=options.get("scheduling_policy") == "priority",
+        caches=bool(options.get("enable_prefix_caching", True)),
     )
 
 
