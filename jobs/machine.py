@@ -115,6 +115,11 @@ class LocalMachine:
         """Tokens of a block of the prefix cache."""
         return block_size(self.engine_settings)
 
+    @property
+    def step_tokens(self) -> int:
+        """Of prompts and answers that a step computes at most."""
+        return int(self.engine_settings["max_num_batched_tokens"])
+
     def model(self) -> Model:
         from pipeline import models
 
@@ -161,6 +166,10 @@ class Unloaded:
     @property
     def block_size(self) -> int | None:
         return self.local.block_size
+
+    @property
+    def step_tokens(self) -> int:
+        return self.local.step_tokens
 
     def model(self) -> Model:
         return self.found

@@ -37,11 +37,13 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """Seconds of work in a full batch of so many sequences. `block_size`: of the prefix cache, None without."""
+    """Seconds of work in a full batch of so many sequences. `block_size`: of the prefix cache, None without. `step_tokens`: of prompts and
+    answers that a step computes at most."""
 
     model: CostModel = field(default_factory=lambda: assumed("cpu"))
     batch: int = 64
     block_size: int | None = 1
+    step_tokens: int = 1024
 
     def cost(self, requests: Sequence[Request]) -> Cost:
         """Of requests of one restaurant, exactly counted; answers as long as expected."""
@@ -65,9 +67,10 @@ class Predictor:
 
     @property
     def chain_s(self) -> float:
-        """Seconds from a restaurant's first step to its last answer, even where nobody is ahead of it: a token a step."""
+        """Seconds from a restaurant's first step to its last answer at the most, even where nobody is ahead of it: a token a step, and
+        each step filled up with the prompts of others, which going first does not keep away."""
         longest = max(sum(self.model.answer_tokens(*one) for one in chain) for chain in CHAINS)
-        return longest * (self.model.step_s + self.batch * self.model.decode_s)
+        return longest * self.model.seconds(max(self.step_tokens - self.batch, 0), self.batch, 1)
 
     def _seconds(self, prefilled: float, decoded: float) -> float:
         return self.model.seconds(prefilled, decoded, decoded / self.batch)

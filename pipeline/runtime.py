@@ -27,7 +27,8 @@ MOST_BATCH = 1024
 
 class Machine(Protocol):
     """What a command says about model and engine. `block_size`: tokens of a block of the prefix cache, None where it is off.
-    `answer_settings`: settings of the engine on which answers depend."""
+    `step_tokens`: of prompts and answers that a step computes at most. `answer_settings`: settings of the engine on which answers
+    depend."""
 
     @property
     def max_model_len(self) -> int: ...
@@ -35,6 +36,8 @@ class Machine(Protocol):
     def window(self) -> int: ...
     @property
     def block_size(self) -> int | None: ...
+    @property
+    def step_tokens(self) -> int: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
     @property
@@ -60,7 +63,8 @@ class Runtime:
 
     def predictor(self, model: CostModel) -> Predictor:
         """Of what this machine takes for requests."""
-        return Predictor(model, min(self.machine.window // 2, MOST_BATCH) or 1, self.machine.block_size)
+        machine = self.machine
+        return Predictor(model, min(machine.window // 2, MOST_BATCH) or 1, machine.block_size, machine.step_tokens)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -1,6 +1,7 @@
 """Deadlines: how they are given, who goes first because of them, and what is told about them."""
 
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 
 import polars as pl
 import pytest
@@ -13,12 +14,16 @@ from pipeline.analysis import analyze
 from pipeline.clock import Clock
 from pipeline.costs import CostModel
 from pipeline.deadlines import deadline_counts, with_deadlines
+from pipeline.engine_settings import settings
 from pipeline.errors import BadData, NoInput
 from pipeline.forecast import Predictor
 from pipeline.job import Job
 from pipeline.order import ORDERS, Standing
 from pipeline.priorities import NoZone, Priorities, parse_moment, read_deadlines
 from pipeline.schedule import Schedule
+from pipeline.simulation.drawn import Drawn
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.shapes import shape
 from pipeline.tables import RESTAURANTS, frame_of
 
 SIX = datetime(2026, 11, 20, 21, tzinfo=UTC)
@@ -44,7 +49,7 @@ def opened(sizes, due, order="hybrid", **priorities):
     clock = Hand()
     deadlines = {name: clock.moment(seconds) for name, seconds in due.items()}
     model = CostModel(step_s=0, prefill_s=1, decode_s=0, steps=1)
-    schedule = Schedule(ORDERS[order], Priorities(deadlines=deadlines, **priorities), Predictor(model, 1), clock)
+    schedule = Schedule(ORDERS[order], Priorities(deadlines=deadlines, **priorities), Predictor(model, 1, step_tokens=1), clock)
     names = []
     for one in schedule.in_turn([Standing(f"r{i}", i, size, float(size)) for i, size in enumerate(sizes)]):
         names.append(one.restaurant_id)
@@ -129,7 +134,7 @@ def test_a_run_that_is_slower_than_predicted_moves_a_deadline_to_the_front_in_ti
     schedule = Schedule(
         ORDERS["hybrid"],
         Priorities(deadlines={"r9": clock.moment(2000.0)}),
-        Predictor(CostModel(step_s=0, prefill_s=1, decode_s=0, steps=1), 1),
+        Predictor(CostModel(step_s=0, prefill_s=1, decode_s=0, steps=1), 1, step_tokens=1),
         clock,
     )
     turns = schedule.in_turn([Standing(f"r{i}", i, 50, 50.0) for i in range(40)])
@@ -139,6 +144,27 @@ def test_a_run_that_is_slower_than_predicted_moves_a_deadline_to_the_front_in_ti
         Hand.at += 4 * one.prefill
         schedule.closed(one.restaurant_id)
     assert names.index("r9") * 200 + 200 <= 2000
+
+
+@pytest.mark.parametrize(("seed", "name", "room"), [(1, "r0000025", 2.0), (2, "r0000012", 2.0), (2, "r0000034", 1.2)])
+def test_a_deadline_is_met_although_every_token_of_a_long_text_waits_for_a_full_step(seed, name, room):
+    engine, rates = shape(settings("cpu"), "continuous", blocks=2910), CostModel(0.071, 0.00152, 0.0034)
+
+    def run(order, **priorities):
+        return Simulation(Drawn(40, seed, text_tokens=150), ORDERS[order], engine, rates, priorities=Priorities(**priorities)).run()
+
+    def finished(timeline):
+        return dict(timeline.restaurants.select("restaurant_id", "finished_s").iter_rows())
+
+    due = room * finished(run("restaurant", urgent=frozenset({name})))[name]
+    before, hybrid = finished(run("restaurant")), run("hybrid", deadlines={name: datetime.now(UTC) + timedelta(seconds=due)})
+    after = finished(hybrid)
+    assert after[name] <= due < before[name]
+    own = hybrid.requests.filter(pl.col("arrival") == int(name[1:]))
+    inserted = rates.seconds((own["prompt_tokens"] - own["cached_tokens"]).sum(), own["output_tokens"].sum())
+    moved = [after[other] - before[other] for other in before if other != name]
+    assert fmean(moved) <= inserted
+    assert max(moved) <= inserted + after[name]  # whoever finds its places taken waits until the texts there are done
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=15), st.data())

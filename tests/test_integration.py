@@ -42,7 +42,7 @@ class Ready:
     def __init__(self, model, engine):
         self._model, self._engine = model, engine
         self.settings = self.answer_settings = {"device": "cpu"}
-        self.max_model_len, self.window, self.block_size = engine.max_model_len, engine.window, 32
+        self.max_model_len, self.window, self.block_size, self.step_tokens = engine.max_model_len, engine.window, 32, 1024
 
     def model(self):
         return self._model

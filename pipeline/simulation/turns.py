@@ -34,9 +34,9 @@ class Turns:
         clock = EngineClock(engine=engine)
         self.due_s = {name: clock.seconds_to(moment) for name, moment in priorities.deadlines.items()}
         known = model if model.output_tokens else replace(model, output_tokens=OUTPUT_TOKENS)
-        self._schedule = Schedule(
-            order, priorities, Predictor(known, shape.max_num_seqs, shape.block_size if shape.caches else None), clock
-        )
+        block_size = shape.block_size if shape.caches else None
+        predictor = Predictor(known, shape.max_num_seqs, block_size, shape.max_num_batched_tokens)
+        self._schedule = Schedule(order, priorities, predictor, clock)
         self._seconds = known.seconds
         self._forecasts = order.heeds_deadlines and bool(priorities.deadlines)
         self.whole = order.whole
