@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.printable import printable
+
 Found = Mapping[str, Any]
-COLUMNS = ("order", "total", "mean", "median", "p95", "compared", "computed", "cached", "overtaken")
+COLUMNS = ("order", "total", "mean", "median", "p95", "compared", "computed", "cached", "overtaken", "tokens later")
+NAME = 24
+"""Characters of a restaurant's name."""
 
 
 def page(found: Found) -> str:
@@ -16,8 +20,8 @@ def page(found: Found) -> str:
         found["about"],
         _aligned([COLUMNS, *rows]),
         "total: until the last answer. mean, median, p95: until a restaurant is complete; compared: mean with its comparison. Seconds.\n"
-        "computed: prompt tokens that were computed; cached: share of the others. overtaken: most prefill tokens that one restaurant\n"
-        "began later than first in, first out would have begun it.",
+        "computed: prompt tokens that were computed; cached: share of the others. overtaken: the restaurant that began most prefill\n"
+        "tokens later than first in, first out would have begun it.",
         *_first_tokens(found["orders"]),
         *_levels(found["orders"]),
         *_answers(found["orders"]),
@@ -44,7 +48,7 @@ def _row(label: str, one: Found, off: str = "") -> Sequence[str]:
         _seconds(one["compared"]["mean"]),
         f"{one['computed_tokens']:,}",
         "-" if one["cached_share"] is None else f"{one['cached_share']:.1%}",
-        f"{overtaken['tokens']:,}" if overtaken else "0",
+        *((printable(overtaken["restaurant_id"], NAME), f"{overtaken['tokens']:,}") if overtaken else ("-", "0")),
     )
 
 
@@ -101,12 +105,13 @@ def _levels(orders: Found) -> list[str]:
                 *("-" if one["attainment"] is None else f"{one['attainment']:.0%}" for one in found),
             )
         )
-        rows.append(("  restaurants/min in time", *(_rate(one["goodput"]["restaurants"]) for one in found)))
+        produced = ("restaurants", "requests", "tokens")
+        rows += [(f"  {what}/min in time", *(_rate(one["goodput"][what]) for one in found)) for what in produced]
     return [_aligned(rows)]
 
 
 def _rate(a_second: float | None) -> str:
-    return "-" if a_second is None else f"{60 * a_second:.1f}"
+    return "-" if a_second is None else f"{60 * a_second:,.{0 if a_second >= 2 else 1}f}"
 
 
 def _answers(orders: Found) -> list[str]:

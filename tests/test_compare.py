@@ -213,8 +213,16 @@ def test_the_table_shows_measured_and_predicted_beside_each_other(measured):
         "fifo",
         "predicted",
     ]
-    for word in ("service level", "strengths, small", "0 of ", "rates from the other orders"):
+    for word in ("service level", "strengths, small", "0 of ", "rates from the other orders", "requests/min in time", "tokens/min in time"):
         assert word in said
+
+
+def test_the_table_names_the_restaurant_that_was_overtaken_most_and_its_name_cannot_act_on_a_terminal():
+    named = replace(THREE, restaurants=THREE.restaurants.with_columns(pl.col("restaurant_id").replace("a", "a\x1b[2J" + 40 * "x")))
+    said = page({"about": "", "orders": {"longest": {"measured": figures(named)}}})
+    assert "a\\x1b[2Jxxx" in said
+    assert "\x1b" not in said
+    assert 30 * "x" not in said
 
 
 def test_figures_and_a_picture_are_written(measured, tmp_path):
