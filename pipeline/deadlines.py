@@ -38,7 +38,9 @@ class Watch:
         late = np.flatnonzero(self._waiting & (forecast.finish_s(self._ahead) > self._due))
         if not len(late):
             return None
-        return int(self._places[min(late.tolist(), key=lambda i: (self._due[i] <= now_s, self._due[i], i))])
+        in_time = late[self._due[late] > now_s]
+        some = in_time if len(in_time) else late
+        return int(self._places[some[np.argmin(self._due[some])]])  # of equal ones the first
 
 
 def with_deadlines(restaurants: pl.DataFrame, deadlines: Mapping[str, datetime], first_request: datetime) -> pl.DataFrame:

@@ -117,7 +117,8 @@ def _rates_of(course: Course, settings: Sequence[Setting], progress: Progress, s
     order = next((one for name, one in ORDERS.items() if name not in compared), ORDERS["fifo"])
     progress.stage(f"run to fit the prediction on: {order.name}")
     trial = course.run(Setting(order, settings[0].feed), progress, stop)
-    return CostModel.fit(trial.steps, assumed(str(course.runtime.machine.settings["device"]))) if trial.steps else None
+    before = course.rates
+    return CostModel.fit(trial.steps, before, before.output_tokens) if trial.steps else None
 
 
 def _beside(prediction: Prediction, measured: Figures, levels: Sequence[ServiceLevel]) -> dict[str, Any]:
