@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from jobs.machine import FEED_HELP, LocalMachine, engine_options, make_machine
 from jobs.options import parse_columns, parse_levels, parse_output, parse_tasks
@@ -34,6 +35,11 @@ from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
 from pipeline.skewed import Cut
+
+ON_REVIEWS = ("fit_on", "repeat", "column", "tasks", "limit")
+"""Options that say something about reviews that are asked about."""
+OF_THE_RUN = ("feeds", "seed", "engine_option", "model", "device")
+"""Options that a past run has had."""
 
 
 @click.command()
@@ -112,6 +118,10 @@ def compare(
         raise click.UsageError("--restaurants draws from reviews, not from an output folder of analyze")
     if simulate_only and inputs and not past:
         raise click.UsageError("--simulate-only needs an output folder of analyze, whose answers are known, or --restaurants without INPUT")
+    if output and output.exists() and not output.is_dir():
+        raise click.UsageError(f"{output}: the comparison cannot be written there (it is a file); choose another --output")
+    if past or not inputs:
+        _refuse_given(ON_REVIEWS if not past else (*ON_REVIEWS, *OF_THE_RUN))
     orders = [ORDERS[name] for name in dict.fromkeys(order or ORDERS)]
     if (past or not inputs) and len(feeds) > 1:
         raise click.UsageError("one --feed at a time is simulated")
@@ -133,10 +143,20 @@ def compare(
         raise
     finally:
         progress.close()
-    written = write(output, compared, compared.found["about"]) if output else None
     click.echo(json.dumps(compared.found, indent=2, ensure_ascii=False) if as_json else page(compared.found))
-    if written and not as_json:
-        click.echo(f"\n{written}")
+    if output:
+        written = write(output, compared, compared.found["about"])
+        click.echo(f"\n{written}", err=as_json)
+
+
+def _refuse_given(names: Sequence[str]) -> None:
+    """Usage errors in place of options that would have no effect."""
+    context = click.get_current_context()
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        options = {one.name: one.opts[0] for one in context.command.params}
+        said = ", ".join(str(options[name]) for name in given)
+        raise click.UsageError(f"{said}: has no effect where no reviews are asked about, but a past run or drawn restaurants are simulated")
 
 
 @dataclass(frozen=True, slots=True)

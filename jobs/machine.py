@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
     from pipeline.models import Model
 
-NUMBERS = ("max_model_len", "max_num_seqs", "block_size")
+NUMBERS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -116,6 +116,11 @@ class LocalMachine:
         return block_size(self.engine_settings)
 
     @property
+    def max_num_seqs(self) -> int:
+        """Requests that a step computes a token for at most."""
+        return int(self.engine_settings["max_num_seqs"])
+
+    @property
     def step_tokens(self) -> int:
         """Of prompts and answers that a step computes at most."""
         return int(self.engine_settings["max_num_batched_tokens"])
@@ -166,6 +171,10 @@ class Unloaded:
     @property
     def block_size(self) -> int | None:
         return self.local.block_size
+
+    @property
+    def max_num_seqs(self) -> int:
+        return self.local.max_num_seqs
 
     @property
     def step_tokens(self) -> int:

@@ -11,7 +11,8 @@ from pipeline.printable import printable
 from pipeline.ranking import Ranked
 from pipeline.tasks.prompts import LANGUAGE_NAMES
 
-COLUMNS = ("requests", "at least", "at most", "prompt", "from cache", "output", "stored")
+COLUMNS = ("requests", "at least", "at most", "prompt", "from cache", "output", "stored", "stored tokens")
+WIDTH = 14
 SURE = {"exact": "", "estimated": "~", "expected": "?"}
 
 
@@ -68,7 +69,7 @@ def _amounts(plan: Planned) -> Iterator[str]:
     ]
     if not rows:
         return
-    yield f"{'':<24}" + "".join(f"{name:>13}" for name in COLUMNS)
+    yield f"{'':<24}" + "".join(f"{name:>{WIDTH}}" for name in COLUMNS)
     for name, one, output in rows:
         yield _row(f"{name} {SURE[one.certainty]}", one, output)
     yield _row("all", plan.total, sum(plan.output_tokens.values()))
@@ -81,8 +82,9 @@ def _amounts(plan: Planned) -> Iterator[str]:
 def _row(name: str, one: Amount, output: float) -> str:
     least = f"{one.least:,}" if one.certainty == "expected" or name == "all" else ""
     most = f"{one.most:,}" if one.certainty == "expected" or name == "all" else ""
-    figures = [f"{one.requests:,.0f}", least, most, *(f"{value:,.0f}" for value in (one.prompt_tokens, one.cached_tokens, output))]
-    return f"{name:<24}" + "".join(f"{figure:>13}" for figure in [*figures, f"{one.stored:,}"])
+    tokens = (one.prompt_tokens, one.cached_tokens, output, one.stored, one.stored_tokens)
+    figures = [f"{one.requests:,.0f}", least, most, *(f"{value:,.0f}" for value in tokens)]
+    return f"{name:<24}" + "".join(f"{figure:>{WIDTH}}" for figure in figures)
 
 
 def _foot(plan: Planned) -> Iterator[str]:

@@ -71,7 +71,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
             marks = changed.fingerprints
             if unknown := job.priorities.unknown(marks):
-                progress.stage(f"warning: urgent or with a deadline, but not among the selected restaurants: {', '.join(unknown)}")
+                progress.stage(unknown)
             answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts

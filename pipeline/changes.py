@@ -47,11 +47,14 @@ def changes(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit], bef
 
 
 def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> pl.DataFrame | None:
-    """Reviews whose labels the run before has: the same questions to the same model, and a store that keeps the answers. A review that has
-    been rewritten under its id is among them; what follows from these is an estimate."""
+    """Reviews whose labels the run before has: the same tasks' questions, in the same chunks, to the same model, and a store that keeps the
+    answers. A review that has been rewritten under its id is among them; what follows from these is an estimate."""
     if before is None or job.force or job.store is None or before.manifest.get("identity") != runtime.identity:
         return None
-    if before.manifest.get("wording", {}).get("sentiment") != digest(WORDINGS["sentiment"]):
+    wording, had = before.manifest.get("wording", {}), before.manifest.get("settings", {})
+    if any(wording.get(name) != digest(WORDINGS[name]) for name in job.tasks):
+        return None
+    if (had.get("chunk_tokens"), had.get("max_reviews")) != (job.chunk_tokens, job.max_reviews):
         return None
     return before.results.reviews.filter(pl.col("sentiment").is_not_null()).select("restaurant_id", "review_id")
 

@@ -15,6 +15,8 @@ from pipeline.timeline import Timeline
 Figures = dict[str, Any]
 SIZES = ("small", "middle", "large")
 """Thirds of the restaurants by their prefill tokens."""
+NAMING = ("overtaken", "deadlines")
+"""Figures that hold a restaurant's name, and belong to it."""
 MOVED = 0.001
 """Log-probabilities by which an answer may differ between two batches of the same prompts and still be the same."""
 
@@ -85,9 +87,10 @@ def most_overtaken(restaurants: pl.DataFrame) -> dict[str, Any] | None:
 def _levels(levels: Sequence[ServiceLevel], timeline: Timeline) -> list[dict[str, Any]]:
     if not levels:
         return []
-    new = pl.lit(False).alias("reused")
     requests = timeline.requests.join(timeline.restaurants.select("arrival", "restaurant_id"), on="arrival")
-    return attained(levels, requests.with_columns(new, position=pl.lit(0)), timeline.restaurants.with_columns(new))
+    requests = requests.with_columns(position=pl.lit(0), reused=pl.lit(False))
+    only_compared = pl.col("finished_s").is_null() & pl.col("status").is_in(["ok", "partial"])
+    return attained(levels, requests, timeline.restaurants.with_columns(reused=only_compared))
 
 
 def _deadlines(timeline: Timeline) -> dict[str, Any] | None:
@@ -102,9 +105,10 @@ def _deadlines(timeline: Timeline) -> dict[str, Any] | None:
 
 
 def middle(runs: Sequence[Figures]) -> Figures:
-    """Of several runs of one setting: each number's median, and of everything else that of the run with the median total time."""
+    """Of several runs of one setting: each number's median, and of everything else, and what names restaurants, that of the run with the
+    median total time."""
     total = sorted(runs, key=lambda one: one["seconds"])[(len(runs) - 1) // 2]
-    return {name: _middle([run[name] for run in runs], value) for name, value in total.items()}
+    return {name: value if name in NAMING else _middle([run[name] for run in runs], value) for name, value in total.items()}
 
 
 def _middle(values: Sequence[Any], chosen: Any) -> Any:

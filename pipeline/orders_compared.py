@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,6 +69,8 @@ def measure(
     other = read(fit_on, job.columns) if fit_on else None
     dump = cut.of(dump) if cut else dump
     names = set(dump.reviews["restaurant_id"])
+    if unknown := job.priorities.unknown(names):
+        progress.stage(unknown)
     if other:
         other = replace(cut, count=-(-cut.count // 4)).of(other, names) if cut else other.without(names)
         if other.reviews.is_empty():
@@ -164,18 +166,17 @@ def replay(
     """What a past run would have taken in each order. Its own order is simulated first, and the rates are brought to the seconds that it
     took; so its own total is no prediction, the others are.
 
-    `priorities`: others than the run's own. Deadlines that have passed by now count from its first request, later ones from now.
+    `priorities`: others than the run's own, which count from its first request; of the others those deadlines that have passed by now.
     """
     own = next((order for order in orders if order.name == past.order), None)
     if own is None:
         raise BadConfiguration(f"this run went by '{past.order}', which is no order of this version; compare another run")
     progress.stage(f"simulating {own.name}, the order of that run")
     now = datetime.now(UTC)
-    chosen = priorities or past.priorities
     passed = now - (past.began or now)
-    moved = {name: moment + passed if moment < now else moment for name, moment in chosen.deadlines.items()}
-    chosen = replace(chosen, deadlines=moved)
-    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate", chosen).run()
+    had = _later(past.priorities, passed)
+    chosen = _later(priorities, passed, but_after=now) if priorities else had
+    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate", had).run()
     scale = past.timeline.seconds / first.seconds if first.seconds else 1.0
     rates = replace(past.rates, **{name: getattr(past.rates, name) * scale for name in ("step_s", "prefill_s", "decode_s")})
     compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, chosen)
@@ -184,12 +185,18 @@ def replay(
     about = (
         f"run {past.run_id}: {past.timeline.restaurants.height:,} restaurants, {past.timeline.requests.height:,} requests, order {own.name}"
     )
-    compared.found["about"] = about
+    compared.found["about"] = about if past.arrivals_known else f"{about}; its dump is not there any more: fifo goes by restaurant_id"
     before = f"{past.rates.steps:,} measured steps" if past.rates.steps else "rates assumed for this kind of device"
     compared.found["prediction"] = (
         f"predicted: by simulation; {before}, times {scale:.2f} so that {own.name} takes the {past.timeline.seconds:,.1f} s that it took"
     )
     return replace(compared, measured={own.name: past.timeline})
+
+
+def _later(priorities: Priorities, by: timedelta, but_after: datetime | None = None) -> Priorities:
+    """With deadlines that much later, but for those after a moment."""
+    moved = {name: moment if but_after and moment > but_after else moment + by for name, moment in priorities.deadlines.items()}
+    return replace(priorities, deadlines=moved)
 
 
 def _rates(model: CostModel) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
     replay = Replay(stored, PrefixCache(block_tokens(machine.engine_settings)), machine.max_model_len)
     fits, assumed = planned_fits(dump.reviews, job, runtime, replay)
     changed = changes(dump, job, runtime, fits, before)
+    if unknown := job.priorities.unknown(changed.fingerprints):
+        tell(unknown)
     beside = None
     if queries:
         others = queries.rows.filter(~pl.col("language").is_in(list(fits)))

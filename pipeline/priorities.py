@@ -11,6 +11,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadData, NoInput
+from pipeline.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,11 @@ class Priorities:
         passed = datetime.now(UTC) - began
         return replace(self, deadlines={name: moment + passed for name, moment in self.deadlines.items()})
 
-    def unknown(self, selected: Collection[str]) -> list[str]:
-        """Restaurants that are named and not there."""
-        return sorted((self.urgent | set(self.deadlines)) - set(selected))
+    def unknown(self, selected: Collection[str]) -> str | None:
+        """A warning that names restaurants which are not there; None where all are."""
+        absent = sorted((self.urgent | set(self.deadlines)) - set(selected))
+        named = ", ".join(map(printable, absent))
+        return f"warning: urgent or with a deadline, but not among the selected restaurants: {named}" if absent else None
 
 
 class NoZone(ValueError):

@@ -21,14 +21,11 @@ from pipeline.steps import Recording, Spent, StepLog
 from pipeline.tokens import Tokens
 from pipeline.without_weights import without_torch
 
-MOST_BATCH = 1024
-"""Sequences that a step makes a token for, at most; `LLM.generate` has no window of its own."""
-
 
 class Machine(Protocol):
     """What a command says about model and engine. `block_size`: tokens of a block of the prefix cache, None where it is off.
-    `step_tokens`: of prompts and answers that a step computes at most. `answer_settings`: settings of the engine on which answers
-    depend."""
+    `step_tokens`: of prompts and answers that a step computes at most; `max_num_seqs`: requests in it. `answer_settings`: settings of the
+    engine on which answers depend."""
 
     @property
     def max_model_len(self) -> int: ...
@@ -36,6 +33,8 @@ class Machine(Protocol):
     def window(self) -> int: ...
     @property
     def block_size(self) -> int | None: ...
+    @property
+    def max_num_seqs(self) -> int: ...
     @property
     def step_tokens(self) -> int: ...
     @property
@@ -64,7 +63,7 @@ class Runtime:
     def predictor(self, model: CostModel) -> Predictor:
         """Of what this machine takes for requests."""
         machine = self.machine
-        return Predictor(model, min(machine.window // 2, MOST_BATCH) or 1, machine.block_size, machine.step_tokens)
+        return Predictor(model, machine.max_num_seqs, machine.block_size, machine.step_tokens)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -41,11 +41,11 @@ class Suspects:
 
 
 def forget(folder: Path, restaurants: Collection[str]) -> int:
-    """Takes the requests of these restaurants off all lists; how many there were."""
+    """Takes the requests of these restaurants off all lists, and those that a calibration asked for nobody; how many there were."""
     gone = 0
     for file in _files(folder):
         entries = _entries(file)
-        kept = [entry for entry in entries if entry[1] not in restaurants]
+        kept = [entry for entry in entries if entry[1] and entry[1] not in restaurants]
         gone += len(entries) - len(kept)
         if kept:
             durable.write_json(file, kept)

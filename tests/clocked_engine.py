@@ -73,6 +73,7 @@ class ClockedMachine:
         self.settings = {"device": "cpu", "feed": "continuous", "engine_options": options}
         self.answer_settings = {}
         self.block_size, self.step_tokens = 32, options.get("max_num_batched_tokens", 1024)
+        self.max_num_seqs = options["max_num_seqs"]
         self.max_model_len, self.window = 4096, 2 * options["max_num_seqs"]
         self.made = ClockedEngine(options, blocks)
         for module in (feed, clock):

@@ -39,7 +39,7 @@ class FakeMachine:
         self.engines = []
         self.settings = {"device": "none"}
         self.answer_settings = {"dtype": "none"}
-        self.max_model_len, self.window, self.block_size, self.step_tokens = 4096, engine.get("window", 8), 16, 1024
+        self.max_model_len, self.window, self.block_size, self.step_tokens, self.max_num_seqs = 4096, engine.get("window", 8), 16, 1024, 4
 
     def model(self):
         return self._model

@@ -21,7 +21,7 @@ from pipeline.order import ORDERS
 from pipeline.order_figures import differing, figures, middle, most_overtaken, sizes
 from pipeline.order_plot import draw_orders
 from pipeline.order_table import page
-from pipeline.order_trials import Setting, rotated
+from pipeline.order_trials import Course, Setting, rotated
 from pipeline.orders_compared import measure, replay, write
 from pipeline.priorities import Priorities
 from pipeline.records import Answer
@@ -84,6 +84,8 @@ def test_a_restaurant_of_which_only_the_comparison_was_asked_does_not_count_as_c
     found = figures(both)
     assert found["finished"]["mean"] == 9.0
     assert found["compared"]["mean"] == 8.0
+    (level,) = figures(both, [ServiceLevel("restaurant", 10.0)])["service_levels"]
+    assert (level["met"], level["number"]) == (1, 1)
     only = figures(timeline(("b", 1, 0, 0, None, 4.0)))
     assert only["finished"] == {"mean": None, "median": None, "p95": None}
 
@@ -118,6 +120,15 @@ def test_sizes_are_thirds_by_cost():
 def test_the_middle_of_several_runs_is_each_numbers_median():
     runs = [{"seconds": s, "finished": {"mean": m}, "overtaken": None} for s, m in ((3.0, 1.0), (1.0, 9.0), (2.0, 4.0))]
     assert middle(runs) == {"seconds": 2.0, "finished": {"mean": 4.0}, "overtaken": None}
+
+
+def test_what_names_restaurants_is_all_of_one_run():
+    runs = [
+        {"seconds": seconds, "overtaken": {"restaurant_id": name, "tokens": tokens}, "deadlines": {"met": met, "missed": 10 - met}}
+        for seconds, name, tokens, met in ((1.0, "a", 100, 1), (2.0, "b", 300, 2), (3.0, "c", 200, 9))
+    ]
+    assert middle(runs) == runs[1]
+    assert middle(runs[:2])["deadlines"] == {"met": 1, "missed": 9}
 
 
 def test_answers_that_differ_are_counted_by_what_they_say():
@@ -168,6 +179,23 @@ def test_rates_fitted_on_other_restaurants_predict_a_single_order_too(measured, 
     found = measured(orders, fit_on="other").found
     assert found["orders"]["fifo"]["fitted_on"] == "other restaurants, asked first"
     assert all(abs(one["total_error"]) < 0.03 for one in found["orders"].values())
+
+
+def test_rates_fitted_on_other_restaurants_know_how_long_answers_are(measured, monkeypatch):
+    rates, run = [], Course.run
+    monkeypatch.setattr(Course, "run", lambda self, *rest: (rates.append(self.rates), run(self, *rest))[1])
+    measured(["fifo"], fit_on="other")
+    assert [one.answer_tokens("summary", "part") > 10 for one in rates] == [True, True]
+    assert rates[1].prefill_s == pytest.approx(0.002, rel=0.05)
+
+
+def test_deadlines_of_restaurants_that_are_not_there_are_warned_of(measured, monkeypatch):
+    said = []
+    monkeypatch.setattr(Silent, "stage", lambda self, what: said.append(what))
+    measured(["fifo"], deadlines={"r01": datetime.now(UTC), "nobody\x1b": datetime.now(UTC)})
+    assert [line for line in said if "not among" in line] == [
+        "warning: urgent or with a deadline, but not among the selected restaurants: nobody\\x1b"
+    ]
 
 
 def test_a_prediction_is_not_fitted_on_the_restaurants_that_it_is_held_against(measured):
@@ -269,6 +297,9 @@ def test_restaurants_of_a_past_run_arrive_as_in_its_dump_or_by_id_where_that_is_
     (tmp_path / "dump.parquet").unlink()
     assert [one.restaurant_id for one in read_past_run(output, said.append).workload.restaurants] == sorted(arrived)
     assert "arrive by id" in said[0]
+    gone = read_past_run(output, said.append)
+    found = replay(gone, [ORDERS["fifo"]], shape(gone.options, "continuous", None), [], Silent(), Stop()).found
+    assert "fifo goes by restaurant_id" in found["about"]
 
 
 def test_a_folder_without_a_run_or_with_one_that_asked_nothing_is_refused(past, tmp_path):
@@ -308,6 +339,13 @@ def test_blocks_follow_from_a_models_configuration(tmp_path):
     assert kv_blocks(None, {"kv_cache_memory_bytes": 2 << 30}) is None
 
 
+def test_a_cache_that_could_not_hold_the_longest_request_is_not_simulated():
+    options = {"max_num_seqs": 8, "max_num_batched_tokens": 256, "block_size": 32, "max_model_len": 640}
+    assert shape(options, "continuous", 20).blocks == 20
+    with pytest.raises(BadConfiguration, match="608 tokens cannot hold max_model_len=640"):
+        shape(options, "continuous", 19)
+
+
 def test_an_engine_that_could_not_start_is_not_simulated():
     with pytest.raises(BadConfiguration, match="max_num_batched_tokens=64 is less than max_num_seqs=128"):
         shape({"max_num_seqs": 128, "max_num_batched_tokens": 64}, "continuous", None)
@@ -345,6 +383,23 @@ def test_deadlines_of_a_past_run_count_from_its_first_request(tmp_path, machine,
     assert found["restaurant"]["measured"]["deadlines"]["missed_by"] == ["r09"]
     assert found["restaurant"]["predicted"]["deadlines"]["missed_by"] == ["r09"]
     assert found["hybrid"]["predicted"]["finished"] != found["restaurant"]["predicted"]["finished"]
+    in_an_hour = replace(
+        run, began=datetime.now(UTC) - timedelta(hours=8), priorities=Priorities(deadlines={"r09": datetime.now(UTC) + timedelta(hours=1)})
+    )
+    found = replay(in_an_hour, orders, shape(run.options, "continuous", None), [], Silent(), Stop())
+    assert found.measured["restaurant"].due_s["r09"] == pytest.approx(9 * 3600, abs=60)  # its own: from its first request
+    given = Priorities(deadlines={"r09": datetime.now(UTC) + timedelta(hours=1)})
+    found = replay(in_an_hour, orders, shape(run.options, "continuous", None), [], Silent(), Stop(), given)
+    assert found.measured["restaurant"].due_s["r09"] == pytest.approx(3600, abs=60)  # one that is given: from now
+
+
+def test_an_order_is_brought_to_its_own_seconds_under_its_own_bound(past):
+    run = read_past_run(past("restaurant"), print)
+    orders = [ORDERS["restaurant"], ORDERS["fifo"]]
+    engine = shape(run.options, "continuous", None)
+    free, bound = (replay(run, orders, engine, [], Silent(), Stop(), one).found for one in (None, Priorities(max_overtake=0)))
+    assert free["prediction"] == bound["prediction"]
+    assert bound["orders"]["restaurant"]["predicted"]["finished"] == bound["orders"]["fifo"]["predicted"]["finished"]
 
 
 # The command
@@ -367,6 +422,26 @@ def jobs(*arguments):
 def test_usage_errors(arguments):
     done = jobs(*arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--engine-option", "max_num_seqs=64"], ["--feed", "generate"], ["--tasks", "sentiment"], ["--repeat", "2"], ["--seed", "1"]],
+)
+def test_options_that_would_have_no_effect_on_a_past_run_are_refused(past, arguments):
+    done = jobs(past("fifo"), *arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert f"{arguments[0]}: has no effect" in done.stderr
+
+
+def test_a_comparison_that_cannot_be_written_is_told_all_the_same(tmp_path):
+    options = ["--restaurants", 5, "--order", "fifo", "--device", "cpu"]
+    (tmp_path / "file").write_text("")
+    done = jobs(*options, "--output", tmp_path / "file")
+    assert (done.returncode, done.stdout) == (2, "")
+    done = jobs(*options, "--output", tmp_path / "file" / "below")
+    assert done.returncode == 75
+    assert done.stdout.startswith("5 drawn restaurants")
 
 
 def test_restaurants_are_not_drawn_from_a_past_run(past):

@@ -164,7 +164,8 @@ def test_a_deadline_is_met_although_every_token_of_a_long_text_waits_for_a_full_
     inserted = rates.seconds((own["prompt_tokens"] - own["cached_tokens"]).sum(), own["output_tokens"].sum())
     moved = [after[other] - before[other] for other in before if other != name]
     assert fmean(moved) <= inserted
-    assert max(moved) <= inserted + after[name]  # whoever finds its places taken waits until the texts there are done
+    # Whoever finds its places among the running taken waits there until a text is done.
+    assert max(moved) <= inserted + own["output_tokens"].max() * hybrid.seconds / hybrid.steps
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=15), st.data())

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from nights import assert_equal
+from test_analysis import Silent
 
 from pipeline import answering
 from pipeline.tasks import summary
@@ -193,3 +194,19 @@ def test_force_asks_everything_and_the_new_answers_stay(nights):
     later = nights.run(reviews(60), tasks=("summary",))
     assert later.machine.loaded == 0
     assert later.restaurants["r0"]["summary"] == forced.restaurants["r0"]["summary"]
+
+
+def test_only_reviews_whose_questions_are_all_the_same_as_before_cost_nothing(nights, monkeypatch):
+    told = []
+    monkeypatch.setattr(Silent, "planned", lambda self, restaurants, tokens: told.append(tokens))
+    rows, more = reviews(120), reviews(1, first=120)
+    nights.run(rows)
+    nights.run(rows + more, output="elsewhere", store=nights.folder / "another")
+    nights.run(rows + more)
+    whole, added = told[1:]
+    assert added < whole / 10
+    nights.run(rows + more + reviews(1, first=121), chunk_tokens=512)
+    assert told[-1] > whole * 0.9  # other chunks: every review is read again
+    nights.run(rows, tasks=["sentiment"], output="labels")
+    nights.run(rows, output="labels")
+    assert told[-1] > whole * 0.9  # their texts are new

@@ -43,6 +43,7 @@ class Ready:
         self._model, self._engine = model, engine
         self.settings = self.answer_settings = {"device": "cpu"}
         self.max_model_len, self.window, self.block_size, self.step_tokens = engine.max_model_len, engine.window, 32, 1024
+        self.max_num_seqs = engine.window // 2
 
     def model(self):
         return self._model

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.job import TASKS
 from pipeline.records import Request, Restaurant, Sampling, TaskName
 from pipeline.restaurants import MOST_REVIEWS
 from pipeline.sampling import MAX_REVIEWS
@@ -56,6 +57,15 @@ class Drawn:
         per_review = 2 * REVIEW_TOKENS + EXAMPLES + QUESTION
         estimates = (size * per_review + BEFORE + PART + FIND for size in self.sizes)
         return [Restaurant(f"r{place:07d}", (), arrival=place, estimate=estimate) for place, estimate in enumerate(estimates)]
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """A question about sentiment for each review."""
+        return self.sizes
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        return frozenset(TASKS)
 
     def bundle(self, place: int) -> Bundle:
         """What one restaurant asks."""

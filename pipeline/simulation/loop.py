@@ -88,7 +88,7 @@ class Simulation:
         return self._timeline()
 
     def _in_order(self) -> Iterator[tuple[int, Bundle]]:
-        for place, restaurant in self._turns.entering(self._workload.restaurants):
+        for place, restaurant in self._turns.entering(self._workload):
             yield place, replace(self._workload.bundle(place), restaurant=restaurant)
 
     def _finished(self) -> Sequence[Call]:

@@ -30,6 +30,10 @@ from pipeline.timeline import Timeline, measured_timeline
 Warn = Callable[[str], None]
 
 
+ANY_SIZE = 1 << 62
+"""Bytes: the dump has been read once."""
+
+
 @dataclass(frozen=True, slots=True)
 class PastRun:
     """`workload`: what it asked an engine, answers from the store left out; `timeline`: how that went. `options`: of its engine,
@@ -48,6 +52,7 @@ class PastRun:
     rates: CostModel
     priorities: Priorities
     began: datetime | None
+    arrivals_known: bool = True
 
 
 def read_past_run(output: Path, warn: Warn) -> PastRun:
@@ -66,7 +71,9 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         raise BadData(f"{folder}: its tables cannot be read ({str(error)[:120]})") from None
     if not rows:
         raise BadData(f"{folder}: this run asked nothing of an engine; compare one that did")
-    arrivals = _arrivals(manifest, sorted({row.restaurant_id for row in rows}), warn)
+    names = sorted({row.restaurant_id for row in rows})
+    known = _arrivals(manifest, names, warn)
+    arrivals = {name: place for place, name in enumerate([*(known or ()), *sorted(set(names) - set(known or ()))])}
     peers = dict(tables.restaurants.select("restaurant_id", "peers").drop_nulls().iter_rows())
     workload = assembled(_asks(rows), [Restaurant(name, (), arrival=place) for name, place in arrivals.items()], peers)
     workload = Bundles([_estimated(one) for one in workload.bundles])
@@ -85,6 +92,7 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         _rates(manifest),
         _priorities(manifest, tables.restaurants),
         datetime.fromisoformat(manifest["first_request"]) if manifest.get("first_request") else None,
+        known is not None,
     )
 
 
@@ -115,19 +123,19 @@ def _estimated(bundle: Bundle) -> Bundle:
     return replace(bundle, restaurant=replace(bundle.restaurant, estimate=prefill_cost(first)))
 
 
-def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> dict[str, int]:
-    """Places in the dump by restaurant, gaps left out."""
+def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> list[str] | None:
+    """Those of these restaurants that are in the dump, in its order; None where it cannot be read again."""
     try:
         inputs = [one for one in manifest["inputs"] if one.get("holds") != "queries"]
-        dump = read([one["path"] for one in inputs], manifest["columns"], _selection(manifest["selection"]))
+        dump = read([one["path"] for one in inputs], manifest["columns"], _selection(manifest["selection"]), ANY_SIZE)
         if {one.digest for one in dump.files} != {one["digest"] for one in inputs}:
             raise BadData("it has changed since")
         table = group(dump, {}, 0, 0).table.sort("arrival")
-        known = [name for name in table["restaurant_id"] if name in set(names)]
+        asked = set(names)
+        return [name for name in table["restaurant_id"] if name in asked]
     except (JobError, KeyError, TypeError, ValueError) as error:
         warn(f"warning: the dump of this run cannot be read again ({error}); restaurants are taken to arrive by id")
-        known = []
-    return {name: place for place, name in enumerate([*known, *sorted(set(names) - set(known))])}
+        return None
 
 
 def _selection(chosen: Mapping[str, Any]) -> Selection:

@@ -18,15 +18,21 @@ BYTES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2}
 def shape(options: Mapping[str, Any], feed: Feed, blocks: int | None) -> Shape:
     """`options`: of `engine_settings.settings`. `blocks`: that the KV cache holds, None where nobody knows; then it holds everything.
 
-    Raises BadConfiguration where a step could not hold a token of every sequence.
+    Raises BadConfiguration for what vLLM does not start with: a step that could not hold a token of every sequence, a KV cache that could
+    not hold the longest request.
     """
     sequences, tokens = int(options["max_num_seqs"]), int(options["max_num_batched_tokens"])
     if tokens < sequences:
         raise BadConfiguration(f"max_num_batched_tokens={tokens} is less than max_num_seqs={sequences}; raise the one or lower the other")
+    size, longest = int(options.get("block_size") or BLOCK_SIZE), int(options.get("max_model_len") or 0)
+    if blocks is not None and blocks * size < longest:
+        raise BadConfiguration(
+            f"a KV cache of {blocks * size} tokens cannot hold max_model_len={longest}; raise kv_cache_memory_bytes, or lower the other"
+        )
     return Shape(
         max_num_seqs=sequences,
         max_num_batched_tokens=tokens,
-        block_size=int(options.get("block_size") or BLOCK_SIZE),
+        block_size=size,
         blocks=blocks,
         window=window(options, feed),
         priority=options.get("scheduling_policy") == "priority",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.clock import Clock
 from pipeline.costs import OUTPUT_TOKENS, CostModel
 from pipeline.forecast import Cost, Predictor
+from pipeline.job import CHUNK_TOKENS
 from pipeline.order import Key, Order, Standing, rank
 from pipeline.priorities import Priorities
 from pipeline.records import Answer, Request, Restaurant
 from pipeline.schedule import Schedule
 from pipeline.simulation.engine import Call, Shape, SimulatedEngine
+from pipeline.simulation.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,18 @@ class Turns:
         block_size = shape.block_size if shape.caches else None
         predictor = Predictor(known, shape.max_num_seqs, block_size, shape.max_num_batched_tokens)
         self._schedule = Schedule(order, priorities, predictor, clock)
-        self._seconds = known.seconds
+        self._seconds = predictor.expected
         self._forecasts = order.heeds_deadlines and bool(priorities.deadlines)
         self.whole = order.whole
 
-    def entering(self, restaurants: Sequence[Restaurant]) -> Iterator[tuple[int, Restaurant]]:
-        """Their places in the order in which they enter, each chosen when it is asked for, and what the order adds to them."""
+    def entering(self, workload: Workload) -> Iterator[tuple[int, Restaurant]]:
+        """Places of its restaurants in the order in which they enter, each chosen when it is asked for, and what the order adds to them."""
+        restaurants, tasks = workload.restaurants, workload.tasks
         places = {one.restaurant_id: place for place, one in enumerate(restaurants)}
-        standings = (Standing(one.restaurant_id, one.arrival, one.estimate, self._seconds(one.estimate, 0.0)) for one in restaurants)
+        standings = (
+            Standing(one.restaurant_id, one.arrival, one.estimate, self._seconds(one.estimate, labels, tasks, CHUNK_TOKENS))
+            for one, labels in zip(restaurants, workload.labels, strict=True)
+        )
         for standing in self._schedule.in_turn(standings):
             place = places[standing.restaurant_id]
             yield place, replace(restaurants[place], urgent=standing.urgent, turn=standing.turn)

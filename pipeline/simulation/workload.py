@@ -46,10 +46,15 @@ class Bundle:
 
 
 class Workload(Protocol):
-    """Bundles by place, in the order of arrival. They may be made when asked for; the restaurants, without reviews, are known before."""
+    """Bundles by place, in the order of arrival. They may be made when asked for; the restaurants, without reviews, are known before, and
+    what an order may predict of them: `labels` asked about each, and the names of all `tasks`."""
 
     @property
     def restaurants(self) -> Sequence[Restaurant]: ...
+    @property
+    def labels(self) -> Sequence[int]: ...
+    @property
+    def tasks(self) -> frozenset[str]: ...
     def bundle(self, place: int) -> Bundle: ...
 
 
@@ -62,6 +67,14 @@ class Bundles:
     @property
     def restaurants(self) -> Sequence[Restaurant]:
         return [one.restaurant for one in self.bundles]
+
+    @property
+    def labels(self) -> Sequence[int]:
+        return [sum(ask.request.stage == "label" for stage in one.stages for ask in stage.asks) for one in self.bundles]
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        return frozenset(ask.request.task for one in self.bundles for stage in one.stages for ask in stage.asks)
 
     def bundle(self, place: int) -> Bundle:
         return self.bundles[place]

@@ -35,7 +35,7 @@ class LoggedEngine(DeterministicEngine):
 class LoggedMachine:
     """The real model's tokenizer, no model behind the engine."""
 
-    max_model_len, window, block_size, step_tokens = 4096, 8, 16, 1024
+    max_model_len, window, block_size, step_tokens, max_num_seqs = 4096, 8, 16, 1024, 4
     settings = {"device": "none"}  # noqa: RUF012
     answer_settings = {"dtype": "none"}  # noqa: RUF012
 
