@@ -388,7 +388,6 @@ def test_deadlines_of_a_past_run_count_from_its_first_request(tmp_path, machine,
     )
     found = replay(in_an_hour, orders, shape(run.options, "continuous", None), [], Silent(), Stop())
     assert found.measured["restaurant"].due_s["r09"] == pytest.approx(9 * 3600, abs=60)  # its own: from its first request
-    given = Priorities(deadlines={"r09": datetime.now(UTC) + timedelta(hours=1)})
     found = replay(in_an_hour, orders, shape(run.options, "continuous", None), [], Silent(), Stop(), given)
     assert found.measured["restaurant"].due_s["r09"] == pytest.approx(3600, abs=60)  # one that is given: from now
 
