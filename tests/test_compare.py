@@ -383,9 +383,8 @@ def test_deadlines_of_a_past_run_count_from_its_first_request(tmp_path, machine,
     assert found["restaurant"]["measured"]["deadlines"]["missed_by"] == ["r09"]
     assert found["restaurant"]["predicted"]["deadlines"]["missed_by"] == ["r09"]
     assert found["hybrid"]["predicted"]["finished"] != found["restaurant"]["predicted"]["finished"]
-    in_an_hour = replace(
-        run, began=datetime.now(UTC) - timedelta(hours=8), priorities=Priorities(deadlines={"r09": datetime.now(UTC) + timedelta(hours=1)})
-    )
+    given = Priorities(deadlines={"r09": datetime.now(UTC) + timedelta(hours=1)})
+    in_an_hour = replace(run, began=datetime.now(UTC) - timedelta(hours=8), priorities=given)
     found = replay(in_an_hour, orders, shape(run.options, "continuous", None), [], Silent(), Stop())
     assert found.measured["restaurant"].due_s["r09"] == pytest.approx(9 * 3600, abs=60)  # its own: from its first request
     found = replay(in_an_hour, orders, shape(run.options, "continuous", None), [], Silent(), Stop(), given)
