@@ -28,8 +28,6 @@ from pipeline.tables import Results
 from pipeline.timeline import Timeline, measured_timeline
 
 Warn = Callable[[str], None]
-
-
 ANY_SIZE = 1 << 62
 """Bytes: the dump has been read once."""
 
@@ -38,7 +36,8 @@ ANY_SIZE = 1 << 62
 class PastRun:
     """`workload`: what it asked an engine, answers from the store left out; `timeline`: how that went. `options`: of its engine,
     `kv_blocks`: of its KV cache, None where it does not say. `rates`: what it knew of costs when it ended. `priorities`: who went first and
-    how long others could wait; its deadlines count from its first request, at `began`."""
+    how long others could wait; its deadlines count from its first request, at `began`. `arrivals_known`: whether its dump could be read once
+    more; else restaurants arrive by id."""
 
     run_id: str
     order: str
