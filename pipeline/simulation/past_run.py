@@ -36,8 +36,8 @@ ANY_SIZE = 1 << 62
 class PastRun:
     """`workload`: what it asked an engine, answers from the store left out; `timeline`: how that went. `options`: of its engine,
     `kv_blocks`: of its KV cache, None where it does not say. `rates`: what it knew of costs when it ended. `priorities`: who went first and
-    how long others could wait; its deadlines count from its first request, at `began`. `arrivals_known`: whether its dump could be read once
-    more; else restaurants arrive by id."""
+    how long others could wait; its deadlines count from its first request, at `began`. `arrivals_known`: whether its dump could be read
+    again; else restaurants arrive by id."""
 
     run_id: str
     order: str
