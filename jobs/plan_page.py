@@ -11,8 +11,8 @@ from pipeline.printable import printable
 from pipeline.ranking import Ranked
 from pipeline.tasks.prompts import LANGUAGE_NAMES
 
-COLUMNS = ("requests", "at least", "at most", "prompt", "from cache", "output", "stored", "stored tokens")
-WIDTH = 14
+COLUMNS = ("requests", "at least", "at most", "prompt", "from cache", "output", "stored", "their tokens")
+WIDTH = 13
 SURE = {"exact": "", "estimated": "~", "expected": "?"}
 
 
