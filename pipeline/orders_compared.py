@@ -190,7 +190,7 @@ def replay(
     compared.found["prediction"] = (
         f"predicted: by simulation; {before}, times {scale:.2f} so that {own.name} takes the {past.timeline.seconds:,.1f} s that it took"
     )
-    return replace(compared, measured={own.name: past.timeline})
+    return replace(compared, measured={own.name: timeline})
 
 
 def _later(priorities: Priorities, by: timedelta, but_after: datetime | None = None) -> Priorities:

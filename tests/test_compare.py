@@ -363,7 +363,7 @@ def test_a_past_run_is_simulated_with_the_settings_that_it_had(past):
     output = past("fifo")
     manifest = output / "current" / "manifest.json"
     found = json.loads(manifest.read_text())
-    found["settings"] |= {"engine_options": {"max_num_seqs": 3, "max_num_batched_tokens": 48}, "kv_blocks": 77}
+    found["settings"] |= {"engine_options": {"max_num_seqs": 3, "max_num_batched_tokens": 48, "max_model_len": 2048}, "kv_blocks": 77}
     manifest.write_text(json.dumps(found))
     run = read_past_run(output, print)
     engine = shape(run.options, run.feed, run.kv_blocks)

@@ -319,7 +319,7 @@ class LateArrivals:
     def __init__(self, count):
         lengths = np.random.default_rng(1).integers(40, 160, count).tolist()
         sizes = [[160] * self.REVIEWS] * self.LARGE + [[length] for length in lengths]
-        self._prompts = sizes
+        self._prompts, self.labels, self.tasks = sizes, [len(one) for one in sizes], frozenset({"sentiment"})
         self.restaurants = [Restaurant(f"r{place:07d}", (), arrival=place, estimate=sum(one)) for place, one in enumerate(sizes)]
 
     def bundle(self, place):
