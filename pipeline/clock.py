@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 class Clock:
     """Starts when it is made."""
 
-    _began: float = field(default_factory=lambda: time.monotonic())
+    _began: float = field(default_factory=lambda: time.monotonic())  # the clock of the moment, which a simulated engine replaces
     _today: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
