@@ -142,43 +142,15 @@ class LocalMachine:
 
 
 @dataclass(frozen=True, slots=True)
-class Unloaded:
-    """A machine that plans: this model stands for it, and there is no engine."""
+class Unloaded(LocalMachine):
+    """A machine that plans: the model that was found stands for its own, and there is no engine."""
 
-    local: LocalMachine
     found: Model
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return self.local.settings
-
-    @property
-    def engine_settings(self) -> Mapping[str, Any]:
-        return self.local.engine_settings
-
-    @property
-    def answer_settings(self) -> Mapping[str, Any]:
-        return self.local.answer_settings
-
-    @property
-    def max_model_len(self) -> int:
-        return self.local.max_model_len
-
-    @property
-    def window(self) -> int:
-        return self.local.window
-
-    @property
-    def block_size(self) -> int | None:
-        return self.local.block_size
-
-    @property
-    def max_num_seqs(self) -> int:
-        return self.local.max_num_seqs
-
-    @property
-    def step_tokens(self) -> int:
-        return self.local.step_tokens
+    @classmethod
+    def of(cls, local: LocalMachine, found: Model) -> Unloaded:
+        """The same machine with this model."""
+        return cls(local.name, local.device, local.feed, local.options, local.cache, local.verbose, local.tell, found)
 
     def model(self) -> Model:
         return self.found

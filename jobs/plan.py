@@ -55,5 +55,5 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     job, order, machine = asked_for(**options)
     local = make_machine(**machine, verbose=False, tell=progress.stage)
     with tokenizer_of(local.name, local.cache.expanduser()) as model:
-        planned = make_plan(job, order, Unloaded(local, model), progress.stage, exact_reviews)
+        planned = make_plan(job, order, Unloaded.of(local, model), progress.stage, exact_reviews)
     click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))
