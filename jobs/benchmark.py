@@ -121,7 +121,7 @@ def summaries(
     known = summary_wordings.wordings()
     if unknown := sorted(set(wording) - set(known)):
         raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(known)}", param_hint="--wording")
-    cases = summary_wordings.cases(group(read(inputs, column), {}, 0, 0), skip, restaurants, reviews, reviews, seed)
+    cases = summary_wordings.cases(group(read(inputs, column)), skip, restaurants, reviews, reviews, seed)
     runtime = Runtime(make_machine(**machine, tell=progress.stage))
     chosen = {name: known[name] for name in wording or known}
     with Store(store, runtime.identity, progress.stage) as answers:

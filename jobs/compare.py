@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from jobs.machine import FEED_HELP, LocalMachine, engine_options, make_machine
+from jobs.machine import FEED_HELP, LocalMachine, Unloaded, engine_options, make_machine
 from jobs.options import parse_columns, parse_levels, parse_output, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
@@ -25,20 +25,21 @@ from pipeline.models import EMBEDDED, find
 from pipeline.order import ORDERS, Order
 from pipeline.order_table import page
 from pipeline.order_trials import Setting
-from pipeline.orders_compared import Compared, measure, replay, simulate, write
+from pipeline.orders_compared import Compared, measure, rates_of, replay, simulate, write
 from pipeline.priorities import Priorities
 from pipeline.results import CURRENT
 from pipeline.reviews import Selection
-from pipeline.runtime import Runtime
+from pipeline.runtime import Runtime, Weightless
 from pipeline.service_levels import ServiceLevel
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
 from pipeline.skewed import Cut
+from pipeline.without_weights import tokenizer_of
 
 ON_REVIEWS = ("fit_on", "repeat", "column", "tasks", "limit")
 """Options that say something about reviews that are asked about."""
-OF_THE_RUN = ("feeds", "seed", "engine_option", "model", "device")
+OF_THE_RUN = ("feeds", "seed", "store", "engine_option", "model", "device")
 """Options that a past run has had."""
 
 
@@ -63,6 +64,12 @@ OF_THE_RUN = ("feeds", "seed", "engine_option", "model", "device")
     metavar="INPUT",
     help="Fit the prediction on these reviews, asked before. Repeatable.  [default: on the other orders]",
 )
+@click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Orders that predict go by the costs that runs on this store have measured; no answer is read or kept.  [default: assumed costs]",
+)
 @click.option("--output", callback=parse_output, metavar="FOLDER", help="Write compare.json and compare.png there.")
 @click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
@@ -86,6 +93,7 @@ def compare(
     restaurants: int | None,
     seed: int,
     fit_on: Sequence[str],
+    store: Path | None,
     output: Path | None,
     column: Mapping[str, str],
     tasks: Sequence[str],
@@ -127,7 +135,7 @@ def compare(
         raise click.UsageError("one --feed at a time is simulated")
     local = make_machine(**machine, feed=feeds[0] if feeds else "continuous", tell=progress.stage)
     priorities = make_priorities(deadline, urgent, max_overtake, max_wait)
-    asked = _Asked(orders, local, slo, priorities, progress, stop)
+    asked = _Asked(orders, local, store, slo, priorities, progress, stop)
     try:
         if restaurants and not inputs:
             compared = asked.of(Drawn(restaurants, seed))
@@ -137,7 +145,7 @@ def compare(
             job = Job(inputs, Path(), column, Selection(limit=limit), tasks, priorities=priorities)
             trials = [Setting(one, feed) for feed in feeds or ("continuous",) for one in orders]
             cut = Cut(restaurants, seed) if restaurants else None
-            compared = measure(job, fit_on, trials, repeat, Runtime(local), slo, progress, stop, cut)
+            compared = measure(job, fit_on, trials, repeat, Runtime(local), slo, progress, stop, cut, store)
     except JobError:
         stop()  # an engine that dies after a stop signal is part of the stop
         raise
@@ -165,21 +173,29 @@ class _Asked:
 
     orders: Sequence[Order]
     machine: LocalMachine
+    store: Path | None
     levels: Sequence[ServiceLevel]
     priorities: Priorities
     progress: TerminalProgress
     stop: StopSignals
 
     def of(self, drawn: Drawn) -> Compared:
-        """Invented restaurants, with the rates assumed for this kind of device."""
+        """Invented restaurants, with the rates that the store has, else those assumed for this kind of device."""
         machine = self.machine
         options = settings(machine.device, machine.options)
         engine = shape(options, machine.feed, kv_blocks(_files(machine.name, machine), options))
         rates = assumed(machine.device)
+        if self.store:
+            with tokenizer_of(machine.name, machine.cache.expanduser()) as model:
+                rates = rates_of(Weightless(Unloaded.of(machine, model)), self.store, self.progress)
         compared = simulate(drawn, self.orders, engine, rates, machine.feed, self.levels, self.progress, self.stop, self.priorities)
         compared.found["about"] = f"{drawn.count:,} drawn restaurants, {sum(drawn.sizes):,} reviews, simulated"
-        each = f"{1 / rates.prefill_s:,.0f} prompt tokens and {1 / rates.decode_s:,.0f} output tokens a second"
-        compared.found["prediction"] = f"rates assumed for {machine.device}: {each}"
+        each = ", ".join(
+            f"{1000 * seconds:.3g} ms {what}"
+            for seconds, what in ((rates.prefill_s, "a prompt token"), (rates.decode_s, "an output token"), (rates.step_s, "a step"))
+        )
+        source = f"measured on {rates.steps:,} steps" if rates.steps else f"assumed for {machine.device}"
+        compared.found["prediction"] = f"rates {source}: {each}"
         return compared
 
     def of_past_run(self, folder: Path) -> Compared:

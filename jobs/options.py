@@ -14,6 +14,8 @@ from pipeline.columns import REVIEWS, Contract
 from pipeline.job import TASKS
 from pipeline.service_levels import ServiceLevel
 
+LONGEST = timedelta(days=36_500)
+"""A hundred years: more leaves the calendar."""
 LEVEL_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
@@ -87,9 +89,12 @@ def parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> t
     if text is None:
         return None
     units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-    if text[-1:] not in units or not text[:-1].isdigit():
-        raise click.BadParameter(f"{text!r} is no duration like 90d, 12h, 30m or 45s")
-    return timedelta(**{units[text[-1]]: int(text[:-1])})
+    if text[-1:] in units and text[:-1].isdecimal():
+        with suppress(OverflowError):
+            found = timedelta(**{units[text[-1]]: int(text[:-1])})
+            if found <= LONGEST:
+                return found
+    raise click.BadParameter(f"{text!r} is no duration like 90d, 12h, 30m or 45s")
 
 
 def parse_levels(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> tuple[ServiceLevel, ...]:

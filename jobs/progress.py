@@ -39,7 +39,7 @@ class TerminalProgress:
             self._bar = tqdm(total=prompt_tokens, unit="tok", unit_scale=True, file=self._stream, dynamic_ncols=True, desc="tokens")
 
     def admitted(self, restaurant: Restaurant) -> None:
-        self._planned -= restaurant.estimate
+        self._planned -= restaurant.prompt_tokens
 
     def asked(self, request: Request) -> None:
         self._planned += len(request.prompt)

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline import known_costs
 from pipeline.costs import LEAST_STEPS, CostModel, assumed
-from pipeline.measured_costs import asked_of_engine, by_task
+from pipeline.measured_costs import answer_tokens, asked_of_engine, by_task
 from pipeline.runtime import Runtime
 from pipeline.steps import Spent
 
@@ -40,7 +40,7 @@ class Accounts:
         error = self._relative_error(spent)
         now = self.before
         if len(kept) >= LEAST_STEPS:
-            fitted = CostModel.fit(kept, self.before, _answer_tokens(requests))
+            fitted = CostModel.fit(kept, self.before, answer_tokens(asked_of_engine(requests)))
             now = self.before.updated(fitted)
             if self.before.steps and error is not None:  # a whole run of other work tells more than parts of the same
                 now = replace(now, error=error)
@@ -70,12 +70,6 @@ class Accounts:
         numbers = asked.group_by("task", "stage").len().iter_rows()
         expected = sum(self.before.answer_tokens(task, stage) * number for task, stage, number in numbers)
         return {"predicted_output_tokens": round(expected, 1), "output_tokens": int(asked["output_tokens"].sum())}
-
-
-def _answer_tokens(requests: pl.DataFrame) -> dict[tuple[str, str], float]:
-    """Mean output tokens of an answer that ended by itself or was cut off, by task and stage."""
-    came = asked_of_engine(requests).filter(pl.col("status") != "failed")
-    return {(task, stage): mean for task, stage, mean in came.group_by("task", "stage").agg(pl.col("output_tokens").mean()).iter_rows()}
 
 
 def _rates(model: CostModel) -> dict[str, Any]:

@@ -145,6 +145,7 @@ def described_run(
         "settings": {
             **runtime.machine.settings,
             "kv_blocks": runtime.engine.kv_blocks,
+            "window": runtime.engine.window,
             "chunk_tokens": job.chunk_tokens,
             "max_reviews": job.max_reviews,
             "two_stage": job.two_stage,

@@ -12,7 +12,7 @@ from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
 from pipeline.records import Outcome, Restaurant
-from pipeline.restaurants import Groups, Tokenised, group, sample_rates, tokenise
+from pipeline.restaurants import Groups, Tokenised, group, sample_rates, together, tokenise
 from pipeline.reviews import Dump
 from pipeline.rows import Row, tables_of
 from pipeline.run import Loop
@@ -67,12 +67,12 @@ def answer_all(
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
     if dump.reviews.is_empty() and not comparing.due and not (beside and beside.due):
-        nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump, {}, 0, 0).hand_out(["arrival"]))
+        nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump).hand_out(["arrival"]))
         return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints), schedule.clock.moment(schedule.clock.now_s))
     tokens = runtime.tokens
     tasks = tasks_for(job.tasks, tokens, fits)
-    groups, budget = grouped(dump, tokens, tasks, job, runtime.engine.max_model_len)
-    progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
+    groups, budget = grouped(dump, runtime, tasks, job)
+    progress.planned(groups.table.height, int(groups.table["prompt_tokens"].sum()))
     if schedule.assumption:
         progress.stage(schedule.assumption)
     comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
@@ -129,12 +129,13 @@ def tasks_for(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> 
     return [makers[name]() for name in TASKS if name in names]
 
 
-def grouped(dump: Dump, tokens: Tokens, tasks: Sequence[Task], job: Job, max_model_len: int) -> tuple[Groups, int]:
+def grouped(dump: Dump, runtime: Runtime, tasks: Sequence[Task], job: Job) -> tuple[Groups, int]:
     """A dump's restaurants, and the tokens of reviews in one chunk. Raises BadConfiguration where the model takes too few."""
+    max_model_len = runtime.engine.max_model_len
     overhead = max(task.overhead for task in tasks)
     budget = min(job.chunk_tokens, max_model_len - overhead)
     if budget < LEAST_CHUNK_TOKENS:
         raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
-    per_review = sum(task.overhead for task in tasks if task.name == "sentiment")
-    per_restaurant = sum(task.overhead for task in tasks) - per_review
-    return group(dump, sample_rates(dump.reviews, tokens), per_review, per_restaurant, job.max_reviews), budget
+    reads = together(task.reads for task in tasks)
+    rates = sample_rates(dump.reviews, runtime.tokens)
+    return group(dump, rates, reads, job.max_reviews, runtime.machine.block_size), budget

@@ -56,7 +56,8 @@ def in_turn(rows: pl.DataFrame, schedule: Schedule) -> pl.DataFrame:
 def single(row: Mapping[str, str | int]) -> Restaurant:
     """To the loop a query is a restaurant of one review: a name, a text, a language, what it will cost."""
     review = Review("", str(row["text"]), str(row["language"]))
-    return Restaurant(str(row["query_id"]), (review,), arrival=int(row["arrival"]), estimate=int(row["estimate"]))
+    tokens = int(row["estimate"])
+    return Restaurant(str(row["query_id"]), (review,), arrival=int(row["arrival"]), estimate=tokens, prompt_tokens=tokens)
 
 
 def tokenised(rows: pl.DataFrame, tokens: Tokens) -> Iterator[Tokenised]:

@@ -23,6 +23,8 @@ LEAST_MEASURED_S = 5.0
 """Of the engine's work before the run's own pace is believed."""
 CHUNK_FILL = 0.625
 """Of a chunk's tokens, how many are used on average."""
+PRAISED = 0.65
+"""Of the reviews, how many are asked about once more for strengths; by then most are gone from the prefix cache (see `planning._evict`)."""
 CHAINS = ((("summary", "part"), ("summary", "merge")), (("strengths", "find"), ("strengths", "praise")))
 """Answers of one restaurant that wait for one another."""
 
@@ -52,18 +54,23 @@ class Predictor:
 
     def expected(self, prefill: int, reviews: int, tasks: Iterable[str], chunk_tokens: int) -> float:
         """Seconds of a restaurant of which only the estimate is known: a label a review, a text a chunk and task. Of other tasks than those
-        over reviews the prompt alone."""
-        tokens, chunks = self.model.answer_tokens, max(1, ceil(prefill / 2 / (CHUNK_FILL * chunk_tokens)))
+        over reviews the prompt alone; nothing of one that nothing is asked about."""
+        tokens, tasks = self.model.answer_tokens, set(tasks)
+        readings = max(bool(tasks & {"sentiment", "strengths"}) + bool(tasks & {"summary", "strengths"}), 1)
+        chunks = max(1, ceil(prefill / readings / (CHUNK_FILL * chunk_tokens)))
         answers = {
             "sentiment": reviews * tokens("sentiment", "label"),
             "summary": chunks * tokens("summary", "part"),
             "strengths": chunks * tokens("strengths", "find") + reviews * tokens("strengths", "praise"),
         }
-        return self._seconds(prefill, sum(answers.get(name, 0.0) for name in tasks)) if reviews else 0.0
+        if not prefill:
+            return 0.0
+        again = PRAISED / readings if "strengths" in tasks else 0.0
+        return self._seconds(prefill * (1 + again), sum(answers.get(name, 0.0) for name in tasks))
 
     def answered(self, request: Request, answer: Answer) -> float:
-        """Seconds of one request as `expected` counts: tokens from the cache too."""
-        return self._seconds(len(request.prompt), answer.output_tokens)
+        """Seconds of one request as `expected` counts: without tokens from the cache."""
+        return self._seconds(len(request.prompt) - answer.cached_tokens, answer.output_tokens)
 
     @property
     def chain_s(self) -> float:

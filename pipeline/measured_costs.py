@@ -18,6 +18,13 @@ def asked_of_engine(requests: pl.DataFrame) -> pl.DataFrame:
     return requests.filter(~pl.col("reused") & pl.col("position").is_not_null())
 
 
+def answer_tokens(asked: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """Mean output tokens of an answer that ended by itself or was cut off, by task and stage. `asked`: of an engine; task, stage, status,
+    output_tokens."""
+    came = asked.filter(pl.col("status") != "failed").group_by("task", "stage").agg(pl.col("output_tokens").mean())
+    return {(task, stage): mean for task, stage, mean in came.iter_rows()}
+
+
 def by_task(requests: pl.DataFrame, seconds: float | None, rates: CostModel) -> list[dict[str, Any]]:
     """A row per task (`stage` is null) and per stage of it: requests, tokens, of each kind of seconds in `requests.parquet` the mean and
     the percentiles p50, p95, p99 (linear between neighbours), and what it took of the engine.

@@ -24,20 +24,23 @@ MOVED = 0.001
 def figures(timeline: Timeline, levels: Sequence[ServiceLevel] = ()) -> Figures:
     """Plain numbers, seconds from the first request on.
 
-    `finished`: mean, median and 95th percentile of the time until a restaurant is complete, without its comparison; `compared`: with it,
-    where it has one. `first_token`: median seconds from submission to the engine until the first token, by task and size of restaurant.
-    `overtaken`: the restaurant that began most tokens later than first in, first out would have begun it. `service_levels` as in a
-    manifest. `deadlines`: how many of the restaurants were complete in time and how many not, and those; None where there were none.
+    `finished`: mean, median and 95th percentile of the time until a restaurant is complete, without its comparison, of those that were
+    completed; `by_size`: the mean, by size of restaurant; `compared`: with the comparison, where it has one. `first_token`: median seconds
+    from submission to the engine until the first token, by task and size of restaurant. `overtaken`: the restaurant that began most tokens
+    later than first in, first out would have begun it. `service_levels` as in a manifest. `deadlines`: how many of the restaurants were
+    complete in time and how many not, and those; None where there were none.
     """
     restaurants, requests = timeline.restaurants, timeline.requests
     asked = restaurants.filter(pl.col("started").is_not_null())
+    done, reached = complete(timeline), asked.filter(pl.col("status") != "pending")
     tokens = {name: int(requests[f"{name}_tokens"].sum()) for name in ("prompt", "cached", "output")}
     return {
         "seconds": round(timeline.seconds, 3),
         "restaurants": asked.height,
         "requests": requests.height,
-        "finished": _spread(asked["finished_s"]),
-        "compared": _spread(asked.select(pl.max_horizontal("finished_s", "compared_s")).to_series()),
+        "finished": _spread(done["finished_s"]),
+        "by_size": _by_size(done, asked),
+        "compared": _spread(reached.select(pl.max_horizontal("finished_s", "compared_s")).to_series()),
         "first_token": _first_tokens(requests, asked),
         "computed_tokens": tokens["prompt"] - tokens["cached"],
         "cached_share": round(tokens["cached"] / tokens["prompt"], 4) if tokens["prompt"] else None,
@@ -47,6 +50,17 @@ def figures(timeline: Timeline, levels: Sequence[ServiceLevel] = ()) -> Figures:
         "service_levels": _levels(levels, timeline),
         "deadlines": _deadlines(timeline),
     }
+
+
+def complete(timeline: Timeline) -> pl.DataFrame:
+    """Restaurants that were asked about and have all answers of their own; a run that ended early leaves others pending."""
+    there = pl.col("started").is_not_null() & pl.col("finished_s").is_not_null()
+    return timeline.restaurants.filter(there & (pl.col("status") != "pending"))
+
+
+def _by_size(done: pl.DataFrame, restaurants: pl.DataFrame) -> dict[str, float | None]:
+    found = dict(done.join(sizes(restaurants), on="arrival").group_by("size").agg(pl.col("finished_s").mean()).iter_rows())
+    return {size: round(found[size], 3) if size in found else None for size in SIZES}
 
 
 def _spread(seconds: pl.Series) -> dict[str, float | None]:

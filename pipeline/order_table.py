@@ -22,6 +22,7 @@ def page(found: Found) -> str:
         "total: until the last answer. mean, median, p95: until a restaurant is complete; compared: mean with its comparison. Seconds.\n"
         "computed: prompt tokens that were computed; cached: share of the others. overtaken: the restaurant that began most prefill\n"
         "tokens later than first in, first out would have begun it.",
+        *_by_size(found["orders"]),
         *_first_tokens(found["orders"]),
         *_levels(found["orders"]),
         *_answers(found["orders"]),
@@ -72,6 +73,15 @@ def _best(one: Found) -> Found:
     return found
 
 
+def _by_size(orders: Found) -> list[str]:
+    """Who gains and who pays: a row per size of restaurant, a column per order."""
+    names = list(orders)
+    sizes = _best(orders[names[0]])["by_size"]
+    rows = [("until complete (mean s)", *names)]
+    rows += [(size, *(_seconds(_best(orders[name])["by_size"][size]) for name in names)) for size in sizes]
+    return [_aligned(rows) + "\nsmall, middle and large: thirds of the restaurants by their prefill tokens"]
+
+
 def _first_tokens(orders: Found) -> list[str]:
     """Seconds to the first token: a row per task and size of restaurant, a column per order."""
     names = list(orders)
@@ -81,11 +91,7 @@ def _first_tokens(orders: Found) -> list[str]:
         for size in sizes:
             cells = [_best(orders[name])["first_token"].get(task, {}).get(size) for name in names]
             rows.append((f"{task}, {size}", *("-" if cell is None else f"{cell:.2f}" for cell in cells)))
-    return (
-        [_aligned(rows) + "\nsince its submission to the engine; small, middle and large: thirds of the restaurants"]
-        if len(rows) > 1
-        else []
-    )
+    return [_aligned(rows) + "\nsince its submission to the engine"] if len(rows) > 1 else []
 
 
 def _levels(orders: Found) -> list[str]:

@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 
 from pipeline.answering import answer_all
 from pipeline.comparing import Comparing, comparing
-from pipeline.costs import CostModel, Step, assumed
+from pipeline.costs import CostModel, Step
 from pipeline.engine_settings import Feed
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
+from pipeline.measured_costs import answer_tokens
 from pipeline.order import Order
 from pipeline.records import Answer, Outcome, Request, Restaurant
 from pipeline.reviews import Dump
@@ -82,6 +83,11 @@ class Trial:
     answers: Mapping[str, Answer]
     restaurants: Sequence[Restaurant]
 
+    @property
+    def answer_tokens(self) -> dict[tuple[str, str], float]:
+        """Mean of an answer, by task and stage."""
+        return answer_tokens(self.timeline.requests)
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -105,13 +111,13 @@ class Course:
         """One pass, with a store that begins empty and goes when it ends. Raises EngineDied and what `stop` raises."""
         self.runtime.engine.start_over(setting.feed)
         witness, log = Witness(progress), self.runtime.engine.steps
-        before, spent = len(log.kept), log.spent
+        spent = log.spent
         marks = fingerprints(self.dump, lambda _: "")
         priorities = self.job.priorities.counted_from(self.began)
         schedule = Schedule(setting.order, priorities, self.runtime.predictor(self.rates))
         with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
             answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
-        steps = log.kept[before:]
+        steps = log.since(spent)
         taken = (log.spent - spent).steps
         timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
         due_s = {name: (moment - answered.first_request).total_seconds() for name, moment in priorities.deadlines.items()}
@@ -163,7 +169,8 @@ def predict(setting: Setting, trials: Sequence[Trial], course: Course, shape: Sh
     steps = [step for trial in others for step in trial.steps]
     if not (known or steps):
         return None
-    model = known or CostModel.fit(steps, assumed(str(course.runtime.machine.settings.get("device"))))
+    lengths = {**course.rates.output_tokens, **(others[0].answer_tokens if others else {})}
+    model = known or CostModel.fit(steps, course.rates, lengths)
     source = "other restaurants, asked first" if known else "the other orders"
     workload = course.workload((others or list(trials))[0], shape.block_size)
     priorities = course.job.priorities.counted_from(course.began)

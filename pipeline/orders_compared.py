@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline import durable
+from pipeline import durable, known_costs
 from pipeline.calibrations import fits_for
 from pipeline.costs import CostModel, assumed
 from pipeline.engine_settings import Feed
@@ -19,7 +19,7 @@ from pipeline.engine_settings import settings as engine_settings
 from pipeline.errors import BadConfiguration, BadData, TryAgain
 from pipeline.job import Job, Progress, Stop
 from pipeline.order import ORDERS, Order
-from pipeline.order_figures import Figures, differing, figures, middle
+from pipeline.order_figures import Figures, complete, differing, figures, middle
 from pipeline.order_plot import draw_orders
 from pipeline.order_trials import Course, Prediction, Setting, Trial, comparing_of, predict, rotated
 from pipeline.priorities import Priorities
@@ -57,10 +57,12 @@ def measure(
     progress: Progress,
     stop: Stop,
     cut: Cut | None = None,
+    measured_in: Path | None = None,
 ) -> Compared:
     """A dump, or a `cut` of it, in every setting, `repeat` times on one engine, rotated, and beside it what the simulation says from the
     other settings, with rates fitted on `fit_on` (reviews of other restaurants that are asked first, a quarter as many as the cut, in an
-    order that is not compared where there is one) or on those settings' steps.
+    order that is not compared where there is one) or on those settings' steps. Orders that predict go by what runs on the store
+    `measured_in` have measured, where nothing is fitted and there are any.
 
     Raises the errors of `pipeline.errors` and what `stop` raises.
     """
@@ -78,7 +80,7 @@ def measure(
     with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
         both = pl.concat([one.reviews for one in (dump, other) if one])
         fits = fits_for(both, runtime, store, progress, stop)
-    course = Course(dump, job, fits, comparing_of(dump, job), runtime, began, assumed(str(runtime.machine.settings["device"])))
+    course = Course(dump, job, fits, comparing_of(dump, job), runtime, began, rates_of(runtime, measured_in, progress))
     known = _rates_of(course.over(other), settings, progress, stop) if other else None
     course = replace(course, rates=known) if known else course
     trials: list[Trial] = []
@@ -91,8 +93,8 @@ def measure(
     for setting in settings:
         runs = [figures(trial.timeline, levels) for trial in _of(setting, trials)]
         orders[setting.name] = {"measured": middle(runs), "runs": runs}
-        if setting != settings[0]:
-            first, mine = _of(settings[0], trials)[0], _of(setting, trials)[0]
+        first, mine = _of(settings[0], trials)[0], _of(setting, trials)[-1]
+        if mine is not first:  # the first order's own repetition tells what a batch's shape alone changes
             orders[setting.name]["answers"] = {"than": settings[0].name, **differing(first.answers, mine.answers)}
         blocks = runtime.engine.start_over(setting.feed)
         if prediction := predict(setting, trials, course, shape(options, setting.feed, blocks), known):
@@ -104,6 +106,12 @@ def measure(
     said = {"prediction": f"predicted: by simulation, rates from {' and '.join(sources)}"} if sources else {}
     typical = {setting.name: _typical(_of(setting, trials)).timeline for setting in settings}
     return Compared({"about": about, "orders": orders, **said}, typical, predicted)
+
+
+def rates_of(runtime: Runtime, store: Path | None, progress: Progress) -> CostModel:
+    """What runs on this store have measured of such a runtime, else what is assumed of its device."""
+    found = known_costs.known(store, known_costs.name_of(runtime), progress.stage)
+    return found or assumed(str(runtime.machine.settings["device"]))
 
 
 def _of(setting: Setting, trials: Sequence[Trial]) -> list[Trial]:
@@ -120,7 +128,7 @@ def _rates_of(course: Course, settings: Sequence[Setting], progress: Progress, s
     progress.stage(f"run to fit the prediction on: {order.name}")
     trial = course.run(Setting(order, settings[0].feed), progress, stop)
     before = course.rates
-    return CostModel.fit(trial.steps, before, before.output_tokens) if trial.steps else None
+    return CostModel.fit(trial.steps, before, {**before.output_tokens, **trial.answer_tokens}) if trial.steps else None
 
 
 def _beside(prediction: Prediction, measured: Figures, levels: Sequence[ServiceLevel]) -> dict[str, Any]:
@@ -139,9 +147,10 @@ def simulate(
     progress: Progress,
     stop: Stop,
     priorities: Priorities | None = None,
+    began: datetime | None = None,
 ) -> Compared:
-    """Every order once, by simulation."""
-    began = datetime.now(UTC)
+    """Every order once, by simulation. `began`: from when on deadlines count, now where it is not given."""
+    began = began or datetime.now(UTC)
     found: dict[str, Any] = {}
     predicted: dict[str, Timeline] = {}
     for order in orders:
@@ -176,10 +185,10 @@ def replay(
     passed = now - (past.began or now)
     had = _later(past.priorities, passed)
     chosen = _later(priorities, passed, but_after=now) if priorities else had
-    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate", had).run()
+    first = Simulation(past.workload, own, engine, past.rates, past.feed == "generate", had.counted_from(now)).run()
     scale = past.timeline.seconds / first.seconds if first.seconds else 1.0
     rates = replace(past.rates, **{name: getattr(past.rates, name) * scale for name in ("step_s", "prefill_s", "decode_s")})
-    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, chosen)
+    compared = simulate(past.workload, orders, engine, rates, past.feed, levels, progress, stop, chosen, now)
     timeline = replace(past.timeline, due_s=compared.predicted[own.name].due_s)
     compared.found["orders"][own.name]["measured"] = figures(timeline, levels)
     about = (
@@ -219,4 +228,4 @@ def write(folder: Path, compared: Compared, title: str) -> Path:
 
 
 def _complete(timeline: Timeline) -> pl.Series:
-    return timeline.restaurants.filter(pl.col("started").is_not_null())["finished_s"].drop_nulls()
+    return complete(timeline)["finished_s"]

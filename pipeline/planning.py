@@ -129,7 +129,7 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         ),
         evicted=evicted,
-        limits=_limits(job, found.amounts),
+        limits=_limits(job, found.amounts, found.ranking.schedule.max_overtake),
     )
 
 
@@ -158,13 +158,17 @@ def _nothing_to_do(found: Survey, changed: Changes, dump: Dump, before: Previous
     return (beside is None or beside.unchanged) and changed.nothing_new(tables, before, job)
 
 
-def _limits(job: Job, amounts: Amounts) -> list[str]:
+def _limits(job: Job, amounts: Amounts, max_overtake: float | None) -> list[str]:
     said, most = [], job.limits.max_prompt_tokens
     planned = sum(one.prompt_tokens for _, one in amounts)
     if most is not None and planned > most:
         said.append(f"--max-prompt-tokens {most:,} is less than the {planned:,.0f} planned: the rest stays pending")
     if job.limits.stop_at is not None:
         said.append(f"--stop-at {job.limits.stop_at.isoformat(timespec='minutes')}: what is not done by then stays pending")
+    if max_overtake is not None:
+        said.append(
+            f"nobody starts more than {max_overtake:,.0f} estimated tokens later than first in, first out, whatever the order prefers"
+        )
     return said
 
 

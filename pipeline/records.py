@@ -14,6 +14,8 @@ import numpy.typing as npt
 TokenIds = npt.NDArray[np.uint32]
 """Token ids, shape (tokens,). An array weighs a ninth of a Python list; it becomes a list only when the engine takes it."""
 
+COMPARISON_STAGES = ("compare", "strength")
+"""Stages of requests that wait for the first stages of a restaurant's peers."""
 TaskName = Literal["query_expansion", "sentiment", "summary", "strengths"]
 Status = Literal["ok", "partial", "failed", "pending"]
 
@@ -31,7 +33,8 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Restaurant:
-    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens.
+    """One group of a dump, reviews in order of time, then id. `arrival` is its place in the dump, from 0; `estimate` in prefill tokens,
+    `prompt_tokens` with those from the prefix cache, both before it is tokenised.
 
     `urgent`: a person said so. `turn`: lower ones go first, so that nobody waits too long (`aging.Aging`).
     """
@@ -42,6 +45,7 @@ class Restaurant:
     rejected_count: int = 0
     arrival: int = 0
     estimate: int = 0
+    prompt_tokens: int = 0
     urgent: bool = False
     turn: int = 0
 

@@ -55,11 +55,54 @@ class Tokenised:
 
 
 @dataclass(frozen=True, slots=True)
+class Reads:
+    """What prompts hold of reviews in one language, in tokens. `alone`: beside a review that is asked about by itself, None where none is;
+    `common`: the first of those, alike in all such prompts; `sampled`: only reviews in chunks are asked about so. `chunks`: prompts over
+    each chunk; `around`: of those prompts together, beside the reviews; `tails`: of that, behind the reviews. `again`: share of the reviews
+    in chunks that are asked about alone once more, which is no part of the estimate."""
+
+    alone: int | None = None
+    common: int = 0
+    sampled: bool = False
+    chunks: int = 0
+    around: int = 0
+    tails: int = 0
+    again: float = 0.0
+
+    def __or__(self, other: Reads) -> Reads:
+        """Of two tasks; what both ask about single reviews is the same question, and asked once."""
+        asks = other if self.alone is None else self
+        return Reads(
+            asks.alone,
+            asks.common,
+            self.sampled and other.sampled if None not in (self.alone, other.alone) else asks.sampled,
+            self.chunks + other.chunks,
+            self.around + other.around,
+            self.tails + other.tails,
+            max(self.again, other.again),
+        )
+
+
+ONCE_EACH = Reads(alone=0, chunks=1)
+"""A review alone and in its chunk, nothing beside it."""
+
+
+def together(reads: Iterable[Mapping[str, Reads]]) -> dict[str, Reads]:
+    """Of several tasks, by language."""
+    found: dict[str, Reads] = {}
+    for some in reads:
+        for language, one in some.items():
+            found[language] = found[language] | one if language in found else one
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Groups:
     """The restaurants of a dump.
 
-    `table`: one row per restaurant with restaurant_id, restaurant_name, review_count, rejected_count, arrival (rank of its
-    first row), estimate (prefill tokens), offset (of its first review in `reviews`). `reviews`: sorted by restaurant, date, id.
+    `table`: one row per restaurant with restaurant_id, restaurant_name, review_count, new_count (of reviews not asked about before),
+    rejected_count, arrival (rank of its first row), estimate (prefill tokens), prompt_tokens (those from the prefix cache too, about),
+    offset (of its first review in `reviews`). `reviews`: sorted by restaurant, date, id.
     """
 
     table: pl.DataFrame
@@ -70,8 +113,8 @@ class Groups:
         return map(self._restaurant, self.table.sort(*by).iter_rows(named=True))
 
     def standings(self, seconds: Callable[[int, int], float]) -> Iterator[Standing]:
-        """What an order knows of each before it is opened; `seconds`: predicted from its estimate and its number of reviews."""
-        for name, arrival, estimate, reviews in self.table.select("restaurant_id", "arrival", "estimate", "review_count").iter_rows():
+        """What an order knows of each before it is opened; `seconds`: predicted from its estimate and its number of new reviews."""
+        for name, arrival, estimate, reviews in self.table.select("restaurant_id", "arrival", "estimate", "new_count").iter_rows():
             yield Standing(name, arrival, estimate, seconds(estimate, reviews))
 
     def open(self, standings: Iterable[Standing]) -> Iterator[Restaurant]:
@@ -90,15 +133,25 @@ class Groups:
             rejected_count=row["rejected_count"],
             arrival=row["arrival"],
             estimate=row["estimate"],
+            prompt_tokens=row["prompt_tokens"],
         )
 
 
-def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per_restaurant: int, max_reviews: int | None = None) -> Groups:
+def group(
+    dump: Dump,
+    tokens_per_byte: Mapping[str, float] | None = None,
+    reads: Mapping[str, Reads] | None = None,
+    max_reviews: int | None = None,
+    block_size: int | None = 1,
+) -> Groups:
     """One group per restaurant that has any selected row, those with nothing but rejects included.
 
-    The estimate is bytes times tokens per byte of the review's language (`tokens_per_byte`, sampled from the dump), twice because a
-    review is read alone and in its chunk (there only `max_reviews` of them), plus the fixed tokens asked `per_review` and `per_restaurant`.
-    Reviews that were asked about before cost nothing, though the chunk of a new one is read again.
+    Tokens of a review are its bytes times the tokens per byte of its language (`tokens_per_byte`, sampled from the dump). The estimate
+    counts them once where it is asked about alone and once for its chunk, however many prompts go over that (of a restaurant with more
+    than `max_reviews` the chunks hold a share), and the fixed tokens beside them: `reads` by language, of a chunk that of most of its
+    restaurant's reviews; a language that is not in it is not asked about. None: ONCE_EACH. What all prompts about one review begin with
+    comes from the prefix cache, in whole blocks of `block_size` tokens (None: there is no cache). Reviews that were asked about before cost
+    nothing, though the chunk of a new one is read again.
     """
     reviews = dump.reviews.sort("restaurant_id", "created_at", "review_id", nulls_last=True)
     new = pl.lit(True)
@@ -107,12 +160,32 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
             dump.answered.with_columns(answered=True), on=["restaurant_id", "review_id"], how="left", maintain_order="left"
         )
         new = pl.col("answered").is_null()
-    rate = pl.col("language").replace_strict(tokens_per_byte, default=1.0, return_dtype=pl.Float64)
-    usable = reviews.group_by("restaurant_id").agg(
-        restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
-        review_count=pl.len(),
-        arrival=pl.col("arrival").min(),
-        tokens=((pl.col("text").str.len_bytes() * rate * (1 + _sampled_share(max_reviews)) + per_review) * new).sum(),
+    read = dict.fromkeys(reviews["language"].unique().to_list(), ONCE_EACH) if reads is None else reads
+    rate = pl.col("language").replace_strict(tokens_per_byte or {}, default=1.0, return_dtype=pl.Float64)
+    size, share = pl.col("text").str.len_bytes() * rate, _sampled_share(max_reviews)
+    alone = {name: one for name, one in read.items() if one.alone is not None}
+    cached = {name: one.common // block_size * block_size if block_size else 0 for name, one in alone.items()}
+    asked = _of(alone, lambda one: 1) * pl.when(_of(alone, lambda one: int(one.sampled)) > 0).then(share).otherwise(1.0)
+    beside = pl.col("language").replace_strict({name: one.alone for name, one in alone.items()}, default=0, return_dtype=pl.Float64)
+    served = pl.col("language").replace_strict(cached, default=0, return_dtype=pl.Float64)
+    usable = (
+        reviews.group_by("restaurant_id")
+        .agg(
+            restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
+            language=pl.col("language").mode().min(),
+            review_count=pl.len(),
+            new_count=new.cast(pl.Int64).sum() if dump.answered is not None else pl.len(),
+            arrival=pl.col("arrival").min(),
+            alone=(asked * (size + beside) * new).sum(),
+            served=(asked * served * new).sum(),
+            chunked=((size + _MARKS) * share * new).sum(),
+            again=((size + beside) * share * _of(read, lambda one: one.again) * new).sum(),
+        )
+        .with_columns(
+            tokens=pl.col("alone") - pl.col("served") + pl.col("chunked") * _of(read, lambda one: min(one.chunks, 1)) + _of(read, _tails),
+            prompts=pl.col("alone") + pl.col("chunked") * _of(read, lambda one: one.chunks) + _of(read, _around) + pl.col("again"),
+        )
+        .drop("language", "alone", "served", "chunked", "again")
     )
     rejected = dump.named_rejects.group_by("restaurant_id").agg(
         rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
@@ -121,15 +194,29 @@ def group(dump: Dump, tokens_per_byte: Mapping[str, float], per_review: int, per
         usable.join(rejected, on="restaurant_id", how="full", coalesce=True)
         .with_columns(
             pl.coalesce("restaurant_name", "rejected_name").alias("restaurant_name"),
-            pl.col("review_count", "rejected_count").fill_null(0).cast(pl.Int64),
-            estimate=(pl.col("tokens") + per_restaurant).fill_null(0).round().cast(pl.Int64),
+            pl.col("review_count", "new_count", "rejected_count").fill_null(0).cast(pl.Int64),
+            estimate=pl.col("tokens").fill_null(0).round().cast(pl.Int64),
+            prompt_tokens=pl.col("prompts").fill_null(0).round().cast(pl.Int64),
         )
         .sort("arrival", "restaurant_id", nulls_last=True)
         .with_columns(arrival=pl.int_range(pl.len()))
         .sort("restaurant_id")
         .with_columns(offset=pl.col("review_count").cum_sum() - pl.col("review_count"))
     )
-    return Groups(table.drop("rejected_name", "tokens"), reviews.drop("answered", strict=False))
+    return Groups(table.drop("rejected_name", "tokens", "prompts"), reviews.drop("answered", strict=False))
+
+
+def _of(read: Mapping[str, Reads], value: Callable[[Reads], float]) -> pl.Expr:
+    """By `language`, 0 where it is not read."""
+    return pl.col("language").replace_strict({name: value(one) for name, one in read.items()}, default=0, return_dtype=pl.Float64)
+
+
+def _tails(one: Reads) -> int:
+    return one.tails
+
+
+def _around(one: Reads) -> int:
+    return one.around
 
 
 def _sampled_share(max_reviews: int | None) -> pl.Expr:

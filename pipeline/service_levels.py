@@ -8,8 +8,9 @@ requests at which a given share meets it; here a run's rate is what it is, and w
 the restaurant is what somebody waits for. `restaurant`: a restaurant meets it whose last answer of its own, the comparison with its peers
 left out, was here within so many seconds of the run's first submission (`finished_s` of `restaurants.parquet`).
 
-Failed and cut-off requests and failed and pending restaurants count as missed. Reused answers and carried-over restaurants count neither
-way: the engine did nothing for them, and a rate that grew with the store would say nothing of the engine.
+Failed and cut-off requests and failed and pending restaurants count as missed, those included that the run ended too early to ask about.
+Reused answers and carried-over restaurants count neither way: the engine did nothing for them, and a rate that grew with the store would
+say nothing of the engine.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, Literal
 import polars as pl
 
 from pipeline.measured_costs import asked_of_engine
+from pipeline.records import COMPARISON_STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,10 @@ class ServiceLevel:
 def attained(levels: Sequence[ServiceLevel], requests: pl.DataFrame, restaurants: pl.DataFrame) -> list[dict[str, Any]]:
     """A row per level. `requests` and `restaurants`: columns of a run's tables, rows of this run; rows of earlier ones are passed over.
 
-    `met` of `number`, `attainment` their quotient (null where there is nothing to meet it); of ttft the same by task (`tasks`). `goodput`
-    per second from the first submission to the last answer: `requests` that met it, or belong to a restaurant that did; their `tokens`,
-    prompt (those from the cache too) and output; `restaurants` that met it, or all of whose requests did.
+    `met` of `number`, `attainment` their quotient (null where there is none). `tasks`: the same by task, of ttft its requests,
+    of restaurant the restaurants that it was asked about, met where the last answer of that task was in time. `goodput` per second from
+    the first submission to the last answer: `requests` that met it, or belong to a restaurant that did; their `tokens`, prompt (those from
+    the cache too) and output; `restaurants` that met it, or all of whose requests did.
     """
     asked = asked_of_engine(requests)
     seconds = asked["finished_s"].max()
@@ -51,19 +54,25 @@ def attained(levels: Sequence[ServiceLevel], requests: pl.DataFrame, restaurants
 
 def _attained(level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFrame, seconds: float) -> dict[str, Any]:
     concerned = asked.filter(pl.col("task") == level.task) if level.task else asked
-    places = restaurants.filter(pl.col("restaurant_id").is_in(concerned["restaurant_id"].unique().implode()), ~pl.col("reused"))
+    asked_about = pl.col("restaurant_id").is_in(concerned["restaurant_id"].unique().implode())
     if level.of == "ttft":
         in_time = (pl.col("status") == "ok") & (pl.col("first_token_s") <= level.seconds)
         rated = concerned.with_columns(in_time.fill_null(False).alias("met"))
+        places = restaurants.filter(asked_about, ~pl.col("reused"))
         late = rated.filter(~pl.col("met"))["restaurant_id"].unique()
         places = places.with_columns(met=~pl.col("restaurant_id").is_in(late.implode()))
-        number, tasks = rated.height, {"tasks": _by_task(rated)}
+        number, tasks = rated.height, _by_task(rated)
     else:
+        places = restaurants.filter(asked_about | (pl.col("status") == "pending"), ~pl.col("reused"))
         in_time = pl.col("status").is_in(["ok", "partial"]) & (pl.col("finished_s") <= level.seconds)
         places = places.with_columns(in_time.fill_null(False).alias("met"))
         on_time = places.filter("met")["restaurant_id"]
         rated = concerned.with_columns(met=pl.col("restaurant_id").is_in(on_time.implode()))
-        number, tasks = places.height, {}
+        own = concerned.filter(pl.col("restaurant_id").is_in(places["restaurant_id"].implode()))
+        own = own.filter(~pl.col("stage").is_in(COMPARISON_STAGES).fill_null(False))
+        last = own.group_by("restaurant_id", "task").agg(pl.col("finished_s").max(), ok=(pl.col("status") != "failed").all())
+        left = pl.col("restaurant_id").is_in(places.filter(pl.col("status") == "pending")["restaurant_id"].implode())
+        number, tasks = places.height, _by_task(last.with_columns(met=~left & pl.col("ok") & (pl.col("finished_s") <= level.seconds)))
     met = int((rated if level.of == "ttft" else places)["met"].sum())
     good = rated.filter("met")
     produced = {
@@ -77,7 +86,7 @@ def _attained(level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFram
         "met": met,
         "number": number,
         "attainment": met / number if number else None,
-        **tasks,
+        "tasks": tasks,
         "goodput": {name: round(count / seconds, 6) if seconds else None for name, count in produced.items()},
     }
 

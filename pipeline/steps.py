@@ -50,6 +50,10 @@ class StepLog:
         if len(self.kept) > MOST_KEPT:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
 
+    def since(self, before: Spent) -> list[Step]:
+        """Steps kept, of those taken after `before`, an earlier `spent` of this log."""
+        return self.kept[-(-before.steps // self._stride) :]  # the first kept is step 0, then every _stride-th
+
     @property
     def spent(self) -> Spent:
         return Spent(self._seconds, self._steps, self._prefilled, self._decoded, self._warm_up_s or 0.0)

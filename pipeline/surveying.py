@@ -62,7 +62,7 @@ def survey(
     if dump.reviews.is_empty() and not changed.compared.due:
         return Survey(replay.amounts, Ranking(schedule))
     tasks = tasks_for(job.tasks, runtime.tokens, fits)
-    groups, budget = grouped(dump, runtime.tokens, tasks, job, runtime.engine.max_model_len)
+    groups, budget = grouped(dump, runtime, tasks, job)
     counting = _Counting(changed, job, schedule, fits, runtime, replay, tasks, budget)
     if dump.reviews.height <= exact_reviews:
         return counting.count(groups)
@@ -139,7 +139,7 @@ def _estimated(counting: _Counting, groups: Groups, dump: Dump) -> Survey:
 
     chosen = _sample(groups)
     part = dump.without(set(groups.table["restaurant_id"]) - chosen)
-    few, _ = grouped(part, tokens, counting.tasks, job, counting.runtime.engine.max_model_len)
+    few, _ = grouped(part, counting.runtime, counting.tasks, job)
     whole = by_bytes(groups)
     run = counting.replay
     apart = replace(counting, replay=Replay(run.stored, PrefixCache(run.cache.block), run.max_model_len))

@@ -48,7 +48,7 @@ class Trial:
 
     def run(self, texts: Mapping[Place, str], check: Callable[[], None] = lambda: None) -> dict[str, Outcome]:
         """Outcomes by restaurant, with these texts in place of the written ones. `check` may raise to stop."""
-        groups = group(dump_of(self._reviews, texts), {}, 0, 0)
+        groups = group(dump_of(self._reviews, texts))
         budget = min(CHUNK_TOKENS, self._engine.max_model_len - max(task.overhead for task in self._tasks))
         restaurants = tokenise(groups.hand_out(["arrival"]), self._tokens, budget)
         loop = Loop(self._tasks, ORDERS["restaurant"], self._engine)

@@ -10,16 +10,17 @@ from typing import Any, Protocol
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.forecast import Cost
 from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Step, TaskName
-from pipeline.restaurants import Tokenised
+from pipeline.restaurants import Reads, Tokenised
 
 
 class Task(Protocol):
     """What the loop and the run need of a task: `wording` is everything that changes its answers; `overhead` the tokens of prompt and
-    answer beside the reviews, at most."""
+    answer beside the reviews, at most; `reads`: what its prompts hold of them, by language."""
 
     name: TaskName
     wording: str
     overhead: int
+    reads: Mapping[str, Reads]
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Requests out, answers in, result returned; TaskFailed where there is none."""

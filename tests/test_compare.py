@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from clocked_engine import ClockedMachine
 from test_analysis import Silent
 
+from jobs.machine import LocalMachine
+from pipeline import known_costs
 from pipeline.analysis import analyze
-from pipeline.costs import assumed
+from pipeline.costs import CostModel, assumed
 from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
@@ -24,7 +27,7 @@ from pipeline.order_table import page
 from pipeline.order_trials import Course, Setting, rotated
 from pipeline.orders_compared import measure, replay, write
 from pipeline.priorities import Priorities
-from pipeline.records import Answer
+from pipeline.records import Answer, Restaurant
 from pipeline.runtime import Runtime
 from pipeline.service_levels import ServiceLevel
 from pipeline.simulation.deduced import Row, deduced
@@ -32,8 +35,12 @@ from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
+from pipeline.simulation.workload import Bundle, Bundles
 from pipeline.skewed import Cut
-from pipeline.timeline import REQUESTS, RESTAURANTS, Timeline, table
+from pipeline.tables import REQUESTS as ASKED
+from pipeline.tables import RESTAURANTS as ROWS
+from pipeline.tables import REVIEWS, Results, frame_of
+from pipeline.timeline import REQUESTS, RESTAURANTS, Timeline, measured_timeline, table
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = {"max_num_seqs": 8, "max_num_batched_tokens": 256}
@@ -97,10 +104,31 @@ def test_what_failed_has_met_neither_its_service_level_nor_its_deadline():
     assert (found["service_levels"][0]["met"], found["service_levels"][0]["number"]) == (1, 2)
 
 
+def test_a_restaurant_of_which_only_the_comparison_was_not_reached_is_complete(tmp_path):
+    errors = {
+        "a": "comparison: not reached, the run was to stop",
+        "b": "comparison: x; summary: not reached, the run was to stop",
+        "c": None,
+    }
+    places = [
+        {"restaurant_id": name, "status": "pending" if why else "ok", "error": why, "finished_s": 1.0} for name, why in errors.items()
+    ]
+    tables = Results(frame_of(places, ROWS), *(pl.DataFrame(schema=one) for one in (REVIEWS, {}, ASKED)))
+    bundles = Bundles([Bundle(Restaurant(name, (), arrival=place), ()) for place, name in enumerate(errors)])
+    assert measured_timeline(tables, bundles, None).restaurants["status"].to_list() == ["partial", "pending", "ok"]
+
+
+def test_a_restaurant_that_the_run_left_pending_is_not_complete():
+    found = figures(timeline(("a", 0, 90, 0, 9.0, None), ("b", 1, 10, 1, 1.0, None, "pending")))
+    assert (found["restaurants"], found["finished"]["mean"]) == (2, 9.0)
+    assert found["by_size"] == {"small": None, "middle": 9.0, "large": None}
+
+
 def test_the_figures_of_a_timeline():
     found = figures(THREE, [ServiceLevel("restaurant", 3.0)])
     assert found["seconds"] == 9.0
     assert found["finished"] == {"mean": 4.333, "median": 3.0, "p95": 8.4}
+    assert found["by_size"] == {"small": 1.0, "middle": 3.0, "large": 9.0}
     assert found["compared"]["mean"] == 5.667
     assert (found["computed_tokens"], found["cached_share"], found["output_tokens"]) == (18, 0.4, 3)
     assert found["first_token"] == {"sentiment": {"small": 0.5, "middle": 1.5, "large": 4.5}}
@@ -229,7 +257,8 @@ def test_every_run_asks_everything_anew_and_answers_are_compared(measured, machi
     assert len(runs) == 4
     assert len({run["requests"] for run in runs}) == 1
     assert runs[0] == runs[1]  # nothing of the run before was left in cache or store
-    assert found["orders"]["fifo"]["answers"] == {"than": "restaurant", "compared": runs[0]["requests"], "changed": 0, "elsewhere": 0}
+    told = {"than": "restaurant", "compared": runs[0]["requests"], "changed": 0, "elsewhere": 0}
+    assert [one["answers"] for one in found["orders"].values()] == [told, told]  # the first order's repetition is held against it, too
 
 
 def test_the_table_shows_measured_and_predicted_beside_each_other(measured):
@@ -391,6 +420,23 @@ def test_deadlines_of_a_past_run_count_from_its_first_request(tmp_path, machine,
     assert found.measured["restaurant"].due_s["r09"] == pytest.approx(3600, abs=60)  # one that is given: from now
 
 
+def test_what_simulating_takes_shortens_no_deadline(past, monkeypatch):
+    run, simulated = read_past_run(past("fifo"), print), Simulation.run
+    monkeypatch.setattr(Simulation, "run", lambda self: (time.sleep(0.5), simulated(self))[1])
+    due = Priorities(deadlines={"r09": datetime.now(UTC) + timedelta(hours=1)})
+    orders = [ORDERS["fifo"], ORDERS["hybrid"]]
+    found = replay(run, orders, shape(run.options, "continuous", None), [], Silent(), Stop(), due)
+    assert found.predicted["fifo"].due_s["r09"] == pytest.approx(found.predicted["hybrid"].due_s["r09"], abs=0.2)
+    assert found.predicted["fifo"].due_s["r09"] > 3600 - 0.3
+
+
+def test_a_past_run_is_simulated_with_the_lengths_of_its_own_answers(past):
+    run = read_past_run(past("fifo"), print)
+    came = run.timeline.requests.filter(pl.col("stage") == "part")["output_tokens"].mean()
+    assert run.rates.answer_tokens("summary", "part") == pytest.approx(came)
+    assert came > 1
+
+
 def test_an_order_is_brought_to_its_own_seconds_under_its_own_bound(past):
     run = read_past_run(past("restaurant"), print)
     orders = [ORDERS["restaurant"], ORDERS["fifo"]]
@@ -453,6 +499,23 @@ def test_drawn_restaurants_are_compared_without_an_engine(tmp_path):
     found = json.loads(done.stdout)["orders"]
     assert found["restaurant"]["predicted"]["finished"]["mean"] < found["fifo"]["predicted"]["finished"]["mean"]
     assert (tmp_path / "compare.png").exists()
+
+
+def test_drawn_restaurants_go_by_the_costs_that_a_store_has(tmp_path, model):
+    local = LocalMachine("embedded", "cpu", "continuous", {}, Path("~/.cache/review-digest").expanduser(), False, print)
+    known_costs.keep(tmp_path, known_costs.name_of(Runtime(local)), CostModel(0.0, 0.01, 0.02, steps=321, error=0.1), {})
+    done = jobs("--restaurants", 5, "--order", "fifo", "--device", "cpu", "--json", "--store", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["prediction"] == "rates measured on 321 steps: 10 ms a prompt token, 20 ms an output token, 0 ms a step"
+    assert found["orders"]["fifo"]["rates"]["decode_s"] == 0.02
+
+
+def test_drawn_requests_that_an_engine_could_not_hold_are_refused_in_words(model):
+    tight = ["--engine-option", "max_model_len=512", "--engine-option", "kv_cache_memory_bytes=40000000"]
+    done = jobs("--restaurants", 100, "--order", "fifo", "--device", "cpu", *tight)
+    assert (done.returncode, done.stdout) == (78, ""), done.stderr
+    assert "does not fit a KV cache of" in done.stderr
 
 
 def test_a_deadline_that_first_in_first_out_misses_is_met_by_hybrid_in_every_pass():

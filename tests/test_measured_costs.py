@@ -147,4 +147,4 @@ def test_the_closing_lines_name_tasks_prediction_and_levels(timed):
     assert "rates assumed" in lines["prediction"]
     said = level_lines(night.done.manifest["service_levels"])
     assert said["ttft"].startswith("0.1 s: 0 of ")
-    assert said["restaurant"].startswith("600 s: 4 of 4 (100%); a second ")
+    assert said["restaurant"].startswith("600 s: 4 of 4 (100%); sentiment 100%, strengths 100%, summary 100%; a second ")

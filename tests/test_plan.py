@@ -1,6 +1,7 @@
 """A plan against the run that follows it: what is called exact is exact, what depends on answers stays within its bounds."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -291,6 +292,8 @@ def test_a_narrower_plan_on_a_wider_result_is_refused_as_the_run_would_be(nights
 def test_limits_that_will_end_the_run_are_said(nights):
     planned = nights.plan(rows([5]), limits=Limits(datetime(2027, 1, 1, tzinfo=UTC), max_prompt_tokens=10))
     assert [line.split()[0] for line in planned.limits] == ["--max-prompt-tokens", "--stop-at"]
+    waits = nights.plan(rows([5, 9]), priorities=Priorities(max_wait=timedelta(seconds=2))).limits
+    assert re.fullmatch(r"nobody starts more than [1-9][\d,]* estimated tokens later than first in, first out, whatever .*", waits[0])
 
 
 def test_the_tokenizer_from_the_model_file_is_the_one_that_preparing_saves(model, tokens, tmp_path):

@@ -1,14 +1,20 @@
 """Grouping, order inside a group, estimates, and where chunks end."""
 
 import random
+from dataclasses import replace
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.answering import tasks_for
+from pipeline.job import CHUNK_TOKENS, TASKS
+from pipeline.order import prefill_cost
 from pipeline.records import Restaurant, Review
-from pipeline.restaurants import cut, group, place, sample_rates, tokenise
+from pipeline.restaurants import _MARKS as MARKS
+from pipeline.restaurants import Reads, cut, group, place, sample_rates, together, tokenise
+from pipeline.tasks.calibration import Fit
 
 ITEMS = st.lists(st.tuples(st.binary(min_size=1, max_size=9), st.integers(0, 60)), max_size=120, unique_by=lambda one: one[0]).map(sorted)
 BUDGET, MOST = st.integers(1, 150), st.integers(1, 20)
@@ -83,7 +89,7 @@ def groups(dump):
             "restaurant_name": ["B", "A", "C", "Aa", None, "A", None, None, None],
         }
     )
-    return group(found, {"en": 0.5, "ko": 2.0}, per_review=10, per_restaurant=100)
+    return group(found, {"en": 0.5, "ko": 2.0}, dict.fromkeys(["en", "ko"], Reads(alone=10, chunks=1, around=120, tails=100)))
 
 
 def test_every_restaurant_with_a_selected_row_has_one_row_blank_ids_none(groups):
@@ -113,10 +119,76 @@ def test_restaurants_are_handed_out_in_the_order_asked_for(groups):
 def test_the_estimate_is_bytes_by_the_rate_of_the_language_twice_plus_fixed_parts(groups):
     handed_out = {one.restaurant_id: one.estimate for one in groups.hand_out(["arrival"])}
     assert handed_out == {
-        "a": 2 * (4 + 5 + 7) * 0.5 + 3 * 10 + 100,
-        "b": 2 * (4 * 0.5 + 9 * 2.0) + 2 * 10 + 100,
+        "a": 2 * (4 + 5 + 7) * 0.5 + 3 * (10 + MARKS) + 100,
+        "b": 2 * (4 * 0.5 + 9 * 2.0) + 2 * (10 + MARKS) + 100,
         "c": 0,
     }
+
+
+ASKED = Reads(alone=105, common=96, chunks=2, around=300, tails=80)
+
+
+def estimated(found, reads, **more):
+    return {one.restaurant_id: one for one in group(found, {"en": 0.5, "ko": 1.0}, reads, **more).hand_out(["arrival"])}
+
+
+def test_the_estimate_leaves_out_what_the_prefix_cache_serves_and_the_prompts_hold_it(dump):
+    found = dump({"text": ["x" * 20] * 3, "review_id": ["1", "2", "3"]})
+    one = estimated(found, {"en": ASKED}, block_size=32)["r"]
+    assert one.estimate == 3 * (10 + 105 - 96) + 3 * (10 + MARKS) + 80
+    assert one.prompt_tokens == 3 * (10 + 105) + 2 * 3 * (10 + MARKS) + 300
+    without = estimated(found, {"en": ASKED}, block_size=None)["r"]
+    assert without.estimate == one.estimate + 3 * 96
+
+
+def test_many_short_reviews_are_not_dearer_than_fewer_long_ones_that_compute_more(dump):
+    found = dump({"restaurant_id": ["short"] * 100 + ["long"] * 20, "text": ["x" * 20] * 100 + ["x" * 400] * 20})
+    costs = estimated(found, {"en": ASKED}, block_size=32)
+    assert costs["short"].estimate < costs["long"].estimate
+
+
+def test_what_no_task_asks_about_is_not_estimated(dump):
+    found = dump({"restaurant_id": ["r", "r", "korean"], "text": ["x" * 20, "x" * 20, "맛" * 20]})
+    labels, summaries = (estimated(found, {"en": one}) for one in (Reads(alone=10), Reads(chunks=1, tails=7)))
+    assert (labels["r"].estimate, summaries["r"].estimate) == (2 * (10 + 10), 2 * (10 + MARKS) + 7)
+    assert (labels["korean"].estimate, labels["korean"].prompt_tokens, summaries["korean"].estimate) == (0, 0, 0)
+
+
+def test_only_the_sample_is_estimated_where_no_task_asks_about_every_review(dump):
+    found = dump({"text": ["x" * 20] * 4, "review_id": list("abcd")})
+    every = Reads(alone=10) | Reads(alone=10, sampled=True, chunks=1)
+    sample = Reads(alone=10, sampled=True, chunks=1)
+    chunks = 2 * (10 + MARKS)
+    assert estimated(found, {"en": every}, max_reviews=2)["r"].estimate == 4 * (10 + 10) + chunks
+    assert estimated(found, {"en": sample}, max_reviews=2)["r"].estimate == 2 * (10 + 10) + chunks
+
+
+def test_the_estimate_is_about_what_the_first_requests_of_all_tasks_compute(dump, tokens):
+    sentence = "The soup was warm and the waiter slow, but we would come again. "
+    said = {"short": [sentence] * 40, "long": [sentence * 6] * 8, "one": [sentence]}
+    rows = [(name, f"{text} {number}") for name, texts in said.items() for number, text in enumerate(texts)]
+    found = dump({"restaurant_id": [name for name, _ in rows], "text": [text for _, text in rows]})
+    tasks = tasks_for(TASKS, tokens, {"en": Fit(1.0, 0.0, 0.95, 0.9, 10)})
+    groups = group(found, sample_rates(found.reviews, tokens), together(task.reads for task in tasks), block_size=32)
+    for restaurant in tokenise(groups.hand_out(["arrival"]), tokens, CHUNK_TOKENS):
+        asked = {request.key: request for task in tasks for request in next(task.plan(restaurant))}
+        exact = prefill_cost(asked.values(), 32)
+        assert restaurant.restaurant.estimate == pytest.approx(exact, rel=0.1, abs=48), restaurant.restaurant.restaurant_id
+
+
+def test_tasks_together_ask_about_single_reviews_once_and_over_chunks_each():
+    sentiment, summary = {"en": Reads(alone=10, common=4)}, {"en": Reads(chunks=1, around=9, tails=5)}
+    strengths = {"en": Reads(alone=10, common=4, sampled=True, chunks=1, around=8, tails=3), "ko": Reads(chunks=1)}
+    found = together([summary, strengths, sentiment])
+    assert found == {"en": Reads(alone=10, common=4, chunks=2, around=17, tails=8), "ko": Reads(chunks=1)}
+    assert together([summary, strengths])["en"].sampled
+
+
+def test_new_reviews_alone_are_counted_where_others_were_asked_about_before(dump):
+    found = dump({"text": ["x" * 20] * 3, "review_id": ["1", "2", "3"]})
+    answered = pl.DataFrame({"restaurant_id": ["r", "r"], "review_id": ["1", "3"]})
+    table = group(replace(found, answered=answered), {"en": 0.5}, {"en": Reads(alone=10)}).table
+    assert table.select("review_count", "new_count", "estimate").row(0) == (3, 1, 10 + 10)
 
 
 def test_groups_do_not_depend_on_the_order_of_rows_but_for_arrival(dump):
@@ -125,7 +197,7 @@ def test_groups_do_not_depend_on_the_order_of_rows_but_for_arrival(dump):
     for seed in range(4):
         random.Random(seed).shuffle(rows)
         columns = dict(zip(("restaurant_id", "text", "restaurant_name"), map(list, zip(*rows, strict=True)), strict=True))
-        made = group(dump(columns), {"en": 0.3}, 1, 1)
+        made = group(dump(columns), {"en": 0.3})
         tables.append((made.table.drop("arrival").rows(), [one.reviews for one in made.hand_out(["restaurant_id"])]))
     assert all(table == tables[0] for table in tables)
 
@@ -134,7 +206,7 @@ def test_groups_do_not_depend_on_the_order_of_rows_but_for_arrival(dump):
 def test_a_dump_without_any_review_groups_and_samples_without_error(dump, tokens, texts):
     found = dump({"restaurant_id": pl.Series(["r"] * len(texts), dtype=pl.String), "text": pl.Series(texts, dtype=pl.String)})
     assert sample_rates(found.reviews, tokens) == {}
-    made = group(found, {}, 1, 1)
+    made = group(found)
     assert [(one.restaurant_id, one.rejected_count) for one in made.hand_out(["arrival"])] == [("r", 2)] * bool(texts)
 
 

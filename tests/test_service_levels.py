@@ -47,8 +47,23 @@ def test_a_restaurant_meets_its_level_by_its_own_last_answer():
     places = [place("a", 60.0), place("b", 61.0), place("c", 5.0, status="failed"), place("d", None, status="pending")]
     places.append(place("e", 5.0, status="partial"))
     row = found(ServiceLevel("restaurant", 60.0), [request(name, finished=70.0) for name in "abcde"], places)
-    assert (row["met"], row["number"], "tasks" in row) == (2, 5, False)
+    assert (row["met"], row["number"]) == (2, 5)
     assert row["goodput"] == pytest.approx({"restaurants": 2 / 70, "requests": 2 / 70, "tokens": 220 / 70}, abs=1e-6)
+
+
+def test_a_restaurant_that_the_run_ended_too_early_to_ask_about_has_missed_its_level():
+    places = [place("a", 5.0), place("never reached", None, status="pending"), place("kept", None, status="pending", reused=True)]
+    row = found(ServiceLevel("restaurant", 60.0), [request("a")], places)
+    assert (row["met"], row["number"], row["attainment"]) == (1, 2, 0.5)
+
+
+def test_a_restaurants_level_is_told_by_task_without_the_comparison():
+    requests = [request("a", finished=5.0), request("a", "summary", finished=61.0), request("b", "summary", finished=9.0)]
+    requests += [request("a", "strengths", stage=stage, finished=finished) for stage, finished in (("find", 20.0), ("compare", 99.0))]
+    requests.append(request("b", finished=8.0, status="failed"))
+    row = found(ServiceLevel("restaurant", 60.0), requests, [place("a", 61.0), place("b", 9.0)])
+    told = {name: (one["met"], one["number"]) for name, one in row["tasks"].items()}
+    assert told == {"sentiment": (1, 2), "summary": (1, 2), "strengths": (1, 1)}
 
 
 def test_reused_answers_and_carried_over_restaurants_count_neither_way():

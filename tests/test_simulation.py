@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.costs import CostModel
+from pipeline.errors import BadConfiguration
 from pipeline.order import ORDERS
 from pipeline.order_figures import most_overtaken
 from pipeline.priorities import Priorities
@@ -138,7 +139,7 @@ def test_what_is_unused_for_longest_goes_first_from_its_end():
 
 
 def test_an_engine_refuses_what_can_never_fit():
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(BadConfiguration, match="does not fit"):
         SimulatedEngine(replace(SHAPE, blocks=3), RATES).submit(Call(20, 1, (), 0, None))
     with pytest.raises(ValueError, match="too small"):
         SimulatedEngine(replace(SHAPE, max_num_batched_tokens=2), RATES)

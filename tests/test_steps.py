@@ -123,3 +123,17 @@ def test_what_was_spent_since_a_moment():
     before = log.spent
     log.add(Step(2.0, 20, 2, 0, 0))
     assert log.spent - before == steps.Spent(2.0, 1, 20, 2)
+
+
+def test_the_steps_since_a_moment_are_told_also_where_every_second_one_was_left_out_meanwhile(monkeypatch):
+    monkeypatch.setattr(steps, "MOST_KEPT", 8)
+    log = used()
+    for number in range(6):
+        log.add(Step(1.0, number, 0, 1, 0))
+    before = log.spent
+    for number in range(6, 14):
+        log.add(Step(1.0, number, 0, 1, 0))
+    since = [one.prefilled for one in log.since(before)]
+    assert since == [one.prefilled for one in log.kept if one.prefilled >= 6]
+    assert len(since) >= 3
+    assert log.since(log.spent) == []

@@ -19,7 +19,7 @@ def groups(dump):
     """Six restaurants, each known for a dish of its own, all for kind staff; ten reviews each, in the order of their numbers."""
     rows = [(f"r{i}", f"{i}-{number}", f"Lovely {dish} and kind staff") for i, dish in enumerate(DISHES) for number in range(10)]
     restaurant_ids, review_ids, texts = map(list, zip(*rows, strict=True))
-    return group(dump({"restaurant_id": restaurant_ids, "review_id": review_ids, "text": texts}), {}, 0, 0)
+    return group(dump({"restaurant_id": restaurant_ids, "review_id": review_ids, "text": texts}))
 
 
 def answered(tokens, groups, text, **engine):

@@ -20,7 +20,7 @@ from pipeline.forms import in_form
 from pipeline.job import CHUNK_TOKENS, Progress
 from pipeline.order import ORDERS
 from pipeline.records import Asked, Outcome
-from pipeline.restaurants import group, sample_rates, tokenise
+from pipeline.restaurants import group, sample_rates, together, tokenise
 from pipeline.reviews import Dump
 from pipeline.rows import request_row, restaurant_row
 from pipeline.run import Loop
@@ -92,9 +92,9 @@ def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) 
     """Outcomes of these rows of the dump, asked as `analyze` would ask them, and the seconds that took."""
     part = replace(dump, reviews=reviews, rejects=dump.rejects.clear())
     budget = min(CHUNK_TOKENS, bench.engine.max_model_len - max(task.overhead for task in tasks))
-    alone = sum(task.overhead for task in tasks if task.name == "sentiment")
-    groups = group(part, sample_rates(reviews, bench.tokens), alone, sum(task.overhead for task in tasks) - alone, MAX_REVIEWS)
-    bench.progress.planned(groups.table.height, int(groups.table["estimate"].sum()))
+    reads = together(task.reads for task in tasks)
+    groups = group(part, sample_rates(reviews, bench.tokens), reads, MAX_REVIEWS)
+    bench.progress.planned(groups.table.height, int(groups.table["prompt_tokens"].sum()))
     order = ORDERS["restaurant"]
     began = time.monotonic()
     loop = Loop(tasks, order, bench.engine, bench.progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.records import Restaurant
+from pipeline.records import COMPARISON_STAGES, Restaurant
 from pipeline.simulation.workload import Ask, Bundle, Bundles, Stage
 
 AFTER: Mapping[str, tuple[str, ...]] = {
@@ -16,8 +16,6 @@ AFTER: Mapping[str, tuple[str, ...]] = {
     "strength": ("compare",),
 }
 """Stages of the tasks (`pipeline/tasks/`) that wait for others of the same restaurant; the others are asked at once."""
-COMPARES = frozenset({"compare", "strength"})
-"""Stages of the comparison, which waits for the first stages of the peers."""
 
 
 def assembled(asks: Iterable[Ask], restaurants: Iterable[Restaurant], peers: Mapping[str, Sequence[str]]) -> Bundles:
@@ -49,5 +47,5 @@ def _stages(asked: Mapping[str, Sequence[Ask]]) -> tuple[Stage, ...]:
             stages.append(Stage(asks[:-1], after))
             asks, after = asks[-1:], (len(stages) - 1,)
         places[name] = len(stages)
-        stages.append(Stage(asks, after, name in COMPARES))
+        stages.append(Stage(asks, after, name in COMPARISON_STAGES))
     return tuple(stages)

@@ -54,8 +54,8 @@ class Drawn:
 
     @cached_property
     def restaurants(self) -> Sequence[Restaurant]:
-        per_review = 2 * REVIEW_TOKENS + EXAMPLES + QUESTION
-        estimates = (size * per_review + BEFORE + PART + FIND for size in self.sizes)
+        per_review = 2 * REVIEW_TOKENS + MARKS + QUESTION  # the examples come from the prefix cache
+        estimates = (size * per_review + PART + FIND for size in self.sizes)
         return [Restaurant(f"r{place:07d}", (), arrival=place, estimate=estimate) for place, estimate in enumerate(estimates)]
 
     @property
@@ -78,9 +78,9 @@ class Drawn:
         texts = iter(random.integers(self.text_tokens // 2, self.text_tokens * 3 // 2 + 1, 3 * len(chunks) + 8).tolist())
         name = restaurant.restaurant_id
 
-        def ask(task: TaskName, stage: str, prompt: int, shared: Shared, chunk: int = 0, text: bool = False, common: int = 0) -> Ask:
-            sampling = _TEXT if text else _ONE
-            return Ask(Request("", task, stage, name, blank(prompt), sampling, chunk, common), next(texts) if text else 1, shared)
+        def ask(task: TaskName, stage: str, prompt: int, shared: Shared, chunk: int = 0, text: bool = False, over: int = 0) -> Ask:
+            sampling, common = _TEXT if text else _ONE, sum(tokens for piece, tokens in shared if piece >= 0)
+            return Ask(Request("", task, stage, name, blank(prompt), sampling, chunk, over, common), next(texts) if text else 1, shared)
 
         examples: Shared = ((_EXAMPLES, EXAMPLES),)
         reviews: list[Shared] = [(*examples, (-1 - i, length + QUESTION)) for i, length in enumerate(lengths)]

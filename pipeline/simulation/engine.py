@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any
 
 from pipeline.costs import CostModel
+from pipeline.errors import BadConfiguration
 from pipeline.simulation.blocks import Blocks, Piece
 
 
@@ -92,10 +93,13 @@ class SimulatedEngine:
         return len(self._running) + len(self._queue) + len(self._first_come)
 
     def submit(self, call: Call) -> None:
-        """Takes a request. Raises ValueError where its prompt and answer could never fit the cache."""
+        """Takes a request. Raises BadConfiguration where its prompt and answer could never fit the cache."""
         size = self._shape.block_size
         if self._shape.blocks is not None and -(-(call.prompt + call.output) // size) > self._shape.blocks:
-            raise ValueError(f"{call.prompt + call.output} tokens do not fit a KV cache of {self._shape.blocks * size}")
+            raise BadConfiguration(
+                f"a request of {call.prompt + call.output} tokens does not fit a KV cache of {self._shape.blocks * size}; "
+                "raise kv_cache_memory_bytes and max_model_len"
+            )
         call.number, call.sent_s = next(self._numbers), self.now_s
         self._enqueue(call)
         self._full = False

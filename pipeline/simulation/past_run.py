@@ -12,9 +12,9 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from pipeline.costs import CostModel, assumed
-from pipeline.engine_settings import Feed, settings
+from pipeline.engine_settings import Feed, block_size, settings
 from pipeline.errors import BadData, JobError, NoInput
-from pipeline.measured_costs import asked_of_engine
+from pipeline.measured_costs import answer_tokens, asked_of_engine
 from pipeline.order import prefill_cost
 from pipeline.priorities import Priorities
 from pipeline.records import Request, Restaurant, Sampling
@@ -75,9 +75,9 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
     arrivals = {name: place for place, name in enumerate([*(known or ()), *sorted(set(names) - set(known or ()))])}
     peers = dict(tables.restaurants.select("restaurant_id", "peers").drop_nulls().iter_rows())
     workload = assembled(_asks(rows), [Restaurant(name, (), arrival=place) for name, place in arrivals.items()], peers)
-    workload = Bundles([_estimated(one) for one in workload.bundles])
     machine = manifest["settings"]
     options = settings(machine["device"], machine["engine_options"])
+    workload = Bundles([_estimated(one, block_size(options)) for one in workload.bundles])
     return PastRun(
         str(manifest["run_id"]),
         str(manifest["order"]),
@@ -88,7 +88,7 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         str(manifest["model"]),
         workload,
         measured_timeline(tables, workload, None),
-        _rates(manifest),
+        _rates(manifest, asked),
         _priorities(manifest, tables.restaurants),
         datetime.fromisoformat(manifest["first_request"]) if manifest.get("first_request") else None,
         known is not None,
@@ -111,15 +111,17 @@ def _asks(rows: list[Row]) -> list[Ask]:
     asks = []
     for number, (row, part) in enumerate(zip(rows, deduced(rows), strict=True)):
         task: Any = row.task
-        request = Request(str(number), task, row.stage, row.restaurant_id, blank(row.prompt_tokens), Sampling(1), part.chunk, part.common)
+        common = sum(tokens for piece, tokens in part.shared if piece >= 0)
+        prompt, name = blank(row.prompt_tokens), row.restaurant_id
+        request = Request(str(number), task, row.stage, name, prompt, Sampling(1), part.chunk, part.common, common)
         asks.append(Ask(request, row.output_tokens, part.shared))
     return asks
 
 
-def _estimated(bundle: Bundle) -> Bundle:
+def _estimated(bundle: Bundle, block_size: int | None) -> Bundle:
     """With what its first stages cost as the estimate, by which restaurants enter; the run's own estimate is not kept."""
     first = (ask.request for stage in bundle.stages if not stage.after and not stage.compares for ask in stage.asks)
-    return replace(bundle, restaurant=replace(bundle.restaurant, estimate=prefill_cost(first)))
+    return replace(bundle, restaurant=replace(bundle.restaurant, estimate=prefill_cost(first, block_size)))
 
 
 def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> list[str] | None:
@@ -129,7 +131,7 @@ def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> list
         dump = read([one["path"] for one in inputs], manifest["columns"], _selection(manifest["selection"]), ANY_SIZE)
         if {one.digest for one in dump.files} != {one["digest"] for one in inputs}:
             raise BadData("it has changed since")
-        table = group(dump, {}, 0, 0).table.sort("arrival")
+        table = group(dump).table.sort("arrival")
         asked = set(names)
         return [name for name in table["restaurant_id"] if name in asked]
     except (JobError, KeyError, TypeError, ValueError) as error:
@@ -147,8 +149,9 @@ def _priorities(manifest: Mapping[str, Any], restaurants: pl.DataFrame) -> Prior
     return Priorities(frozenset(manifest.get("urgent") or ()), deadlines, manifest.get("max_overtake"))
 
 
-def _rates(manifest: Mapping[str, Any]) -> CostModel:
+def _rates(manifest: Mapping[str, Any], asked: pl.DataFrame) -> CostModel:
+    """What the run knew of its engine when it ended, with the lengths of its own answers."""
     kept = manifest.get("costs", {}).get("model", {}).get("after", {})
     if not kept.get("steps"):
-        return assumed(manifest["settings"]["device"])
-    return CostModel(kept["step_s"], kept["prefill_s"], kept["decode_s"], {}, kept["steps"], kept["error"])
+        return replace(assumed(manifest["settings"]["device"]), output_tokens=answer_tokens(asked))
+    return CostModel(kept["step_s"], kept["prefill_s"], kept["decode_s"], answer_tokens(asked), kept["steps"], kept["error"])

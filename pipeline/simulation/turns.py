@@ -70,7 +70,7 @@ class Turns:
     def answered(self, request: Request, call: Call) -> None:
         """The engine has answered it."""
         if self._forecasts:
-            self._schedule.answered(request, Answer("", output_tokens=call.output))
+            self._schedule.answered(request, Answer("", cached_tokens=max(call.cached, 0), output_tokens=call.output))
 
     def closed(self, restaurant: Restaurant) -> None:
         """Its last answer of its own is in."""

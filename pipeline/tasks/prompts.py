@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from pipeline.records import Answer, Request, Review, Sampling, TaskName, TokenIds
-from pipeline.restaurants import Tokenised
+from pipeline.restaurants import Reads, Tokenised
 from pipeline.tokens import Tokens, concatenate
 
 SYSTEM = {
@@ -89,6 +89,10 @@ class ChunkPrompt:
         """The task's instruction and the beginning of the model's turn."""
         _, after = self._tokens.chat(SYSTEM[language], answer_start)
         return self._tokens.part(f"\n{instruction}{after}")
+
+    def reads(self, language: str, tail: TokenIds) -> Reads:
+        """Of prompts over a chunk that end on this tail."""
+        return Reads(chunks=1, around=self.common(language) + len(tail), tails=len(tail))
 
     def overhead(self, *tails: TokenIds) -> int:
         """Tokens of a prompt that are not reviews, at most, in any language."""

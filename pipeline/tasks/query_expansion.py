@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Expansions, Plan, Request, Sampling, TaskName, TokenIds
-from pipeline.restaurants import Tokenised
+from pipeline.restaurants import Reads, Tokenised
 from pipeline.tasks.expansion_wording import WORDINGS, Wording
 from pipeline.tasks.overlap import content_words
 from pipeline.tasks.prompts import does_not_read, explain, make_request
@@ -24,6 +24,7 @@ class QueryExpansionTask:
 
     name: TaskName = "query_expansion"
     wording = repr(WORDINGS)
+    reads: Mapping[str, Reads] = {}
 
     def __init__(self, tokens: Tokens, readable: Collection[str]) -> None:
         """`readable`: languages that the model was found to read."""

@@ -39,11 +39,12 @@ class Asker:
                 )
         self._sampling = Sampling(max_tokens=1, choices=tuple(sorted({i for ids in self._ids.values() for i in ids})))
         self.overhead = len(self._before) + len(self._after) + 1
+        self.common = len(self._before)
 
     def ask(self, task: TaskName, stage: str, restaurant_id: str, text: TokenIds, chunk: int = 0) -> Request:
         """One request about one text."""
         prompt = concatenate(self._before, text, self._after)
-        return make_request(task, stage, restaurant_id, prompt, self._sampling, chunk, common=len(self._before))
+        return make_request(task, stage, restaurant_id, prompt, self._sampling, chunk, common=self.common)
 
     def log_probabilities(self, answer: Answer) -> dict[str, float]:
         """By meaning, the log of the summed probabilities of its words. Raises TaskFailed where the answer has none."""

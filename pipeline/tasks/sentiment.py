@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName, TokenIds
-from pipeline.restaurants import Tokenised
+from pipeline.restaurants import Reads, Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
 from pipeline.tasks.prompts import does_not_read, explain
 from pipeline.tasks.question import Asker, Question, asker_in
@@ -79,6 +79,9 @@ class SentimentTask:
         self._askers = {language: asker_in(language, QUESTIONS, tokens) for language, one in fits.items() if one.readable}
         self._fits = fits
         self.overhead = max((asker.overhead for asker in self._askers.values()), default=0)
+        self.reads: Mapping[str, Reads] = {
+            language: Reads(alone=asker.overhead - 1, common=asker.common) for language, asker in self._askers.items()
+        }
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns a list of Sentiment, one per review in order. Raises TaskFailed where not a single review has a label."""

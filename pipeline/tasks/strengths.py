@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.errors import OutOfReach, TaskFailed
+from pipeline.forecast import PRAISED
 from pipeline.records import Answer, Plan, Request, Sampling, Strength, Strengths, TaskName
-from pipeline.restaurants import Tokenised
+from pipeline.restaurants import Reads, Tokenised, together
 from pipeline.tasks.aspects import MENTIONS, Praises, aspect_of
 from pipeline.tasks.claims import RULES, Claim, merge, parse, said, verify
 from pipeline.tasks.overlap import quote, same
@@ -49,6 +51,9 @@ class StrengthsTask:
         self._chunks = ChunkPrompt(tokens)
         self._tails = {language: self._chunks.tail(text, language) for language, text in INSTRUCTION.items()}
         self.overhead = max(self._chunks.overhead(*self._tails.values()) + SAMPLING.max_tokens, self._praises.overhead)
+        over_chunks = {name: self._chunks.reads(name, tail) for name, tail in self._tails.items() if name in readable}
+        labels = {language: replace(one, sampled=True, again=PRAISED) for language, one in sentiment.reads.items()}
+        self.reads: Mapping[str, Reads] = together([over_chunks, labels])
 
     def plan(self, restaurant: Tokenised) -> Plan:
         """Returns Strengths of the chunks with a usable answer. Raises TaskFailed where there is none, or no model for the language."""

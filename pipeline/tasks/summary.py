@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import TaskFailed
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Summary, TaskName, TokenIds
-from pipeline.restaurants import Tokenised, cut, place
+from pipeline.restaurants import Reads, Tokenised, cut, place
 from pipeline.tasks.overlap import RULES, content_words, distinct, repetitive, representative, spoken, supporting
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, main_language, make_request
 from pipeline.tokens import Tokens, concatenate
@@ -89,6 +89,7 @@ class SummaryTask:
             before, after = tokens.chat(SYSTEM[language], one.start)
             self._merges[language] = (tokens.part(before + one.merge_before), tokens.part(f"\n{one.merge}{after}"))
         around = [self._chunks.overhead(*self._tails.values()), *(len(before) + len(after) for before, after in self._merges.values())]
+        self.reads: Mapping[str, Reads] = {language: self._chunks.reads(language, tail) for language, tail in self._tails.items()}
         self.overhead = max(around) + max((one.sampling.max_tokens for one in self._wording.values()), default=0)
 
     def plan(self, restaurant: Tokenised) -> Plan:
