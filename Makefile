@@ -13,7 +13,7 @@ LOCK  := requirements-$(DEVICE).lock
 STAMP := $(VENV)/installed-$(DEVICE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kill lint lock clean
+.PHONY: help setup run bench test test-kill lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(STAMP) ## run the tests, those with the real model included
 
 test-kill: $(STAMP) ## run the long suites: kills at every step, hostile files, sequences of changes
 	@$(BIN)/python -m pytest -m kill $(TESTS)
+
+bench: $(STAMP) ## this job beside other ways to ask the same, on INPUT (made-up reviews when none is given)
+	@$(BIN)/python -m jobs benchmark ways $(if $(filter file,$(origin INPUT)),,$(INPUT)) --device $(DEVICE) --output bench $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -15,6 +15,8 @@ import click
 import numpy as np
 import polars as pl
 
+from jobs.benchmark_pipeline import pipeline
+from jobs.benchmark_ways import ways
 from jobs.machine import machine_options, make_machine
 from jobs.options import parse_columns
 from jobs.progress import TerminalProgress
@@ -47,7 +49,13 @@ def benchmark() -> None:
       python -m jobs benchmark store --answers 10000000 --keys 1000000
       python -m jobs benchmark summaries reviews.parquet --skip 60 --restaurants 40
       python -m jobs benchmark simulation --restaurants 21000
+      python -m jobs benchmark ways reviews.parquet --repeat 3
+      python -m jobs benchmark pipeline --restaurants 100000
     """
+
+
+benchmark.add_command(ways)
+benchmark.add_command(pipeline)
 
 
 @benchmark.command()

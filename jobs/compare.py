@@ -49,7 +49,7 @@ OF_THE_RUN = ("feeds", "seed", "store", "engine_option", "model", "device")
 @click.option(
     "--feed", "feeds", multiple=True, type=click.Choice(["continuous", "generate"]), help=f"{FEED_HELP} Repeatable.  [default: continuous]"
 )
-@click.option("--repeat", type=click.IntRange(min=1), default=3, help="Runs of each order; rounds begin with another order each.")
+@click.option("--repeat", type=click.IntRange(min=1), default=3, help="Runs of each order, in rounds; every second round goes backwards.")
 @click.option("--simulate-only", is_flag=True, help="Load no engine. Needs a past run's output folder, or --restaurants without INPUT.")
 @click.option(
     "--restaurants",

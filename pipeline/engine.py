@@ -19,6 +19,9 @@ from pipeline.quiet import quiet
 from pipeline.records import Answer, Request, Sampling
 from pipeline.steps import StepLog, StepRecorder
 
+AS_IT_STANDS = {"add_special_tokens": False}
+"""How a prompt that is text is tokenised: it holds the tokens that stand around it."""
+
 
 class Engine(Protocol):
     """Computes answers. Requests go in with a rank (lower first), answers come out of `step` in any order."""
@@ -55,8 +58,9 @@ class Restartable(Protocol):
         """Blocks that its KV cache holds, one set aside; None where it does not say."""
         ...
 
-    def start_over(self, feed: Feed) -> None:
-        """Gives up what is unfinished and forgets all prefixes; it is fed in this way from now on."""
+    def start_over(self, feed: Feed, as_text: bool = False) -> None:
+        """Gives up what is unfinished and forgets all prefixes; it is fed in this way from now on, `as_text` with prompts that it has to
+        tokenise itself."""
         ...
 
 
@@ -83,7 +87,7 @@ class VllmEngine:
         self._said = said  # a separate engine process goes on writing there
         self._sampling_params, self._structured = SamplingParams, StructuredOutputsParams
         self._params: dict[Sampling, Any] = {}
-        self._feed, self._options = feed, options
+        self._feed, self._options, self._as_text = feed, options, False
         self._inside: dict[str, tuple[str, str]] = {}
         self._list: list[tuple[Request, int]] = []
         self.max_model_len: int = self._llm.model_config.max_model_len
@@ -104,7 +108,13 @@ class VllmEngine:
             self._list.append((request, rank))
             return None
         try:
-            (internal,) = self._llm.enqueue([self._prompt(request)], self._sampling(request.sampling), priority=[rank], use_tqdm=False)
+            (internal,) = self._llm.enqueue(
+                [self._prompt(request)],
+                self._sampling(request.sampling),
+                priority=[rank],
+                use_tqdm=False,
+                tokenization_kwargs=AS_IT_STANDS if self._as_text else None,
+            )
         except self._refusals as error:
             return Answer(request.key, prompt_tokens=len(request.prompt), error=f"refused by the engine: {error}")
         except Exception as error:
@@ -127,13 +137,13 @@ class VllmEngine:
             self._llm.llm_engine.abort_request(internal, internal=True)
         self._inside, self._list = {}, []
 
-    def start_over(self, feed: Feed) -> None:
+    def start_over(self, feed: Feed, as_text: bool = False) -> None:
         self.abort()
         while self._llm.llm_engine.has_unfinished_requests():  # blocks of what was given up are free after its last step
             self._llm.llm_engine.step()
         if not self._llm.reset_prefix_cache():
             raise EngineDied("the engine does not empty its prefix cache; run the same command again")
-        self._feed, self.window = feed, window(self._options, feed)
+        self._feed, self.window, self._as_text = feed, window(self._options, feed), as_text
 
     @property
     def kv_blocks(self) -> int | None:
@@ -148,6 +158,7 @@ class VllmEngine:
                 [self._sampling(request.sampling) for request, _ in asked],
                 priority=[rank for _, rank in asked],
                 use_tqdm=False,
+                tokenization_kwargs=AS_IT_STANDS if self._as_text else None,
             )
         except self._refusals as error:  # one refused prompt refuses the list
             return [Answer(request.key, prompt_tokens=len(request.prompt), error=f"refused by the engine: {error}") for request, _ in asked]
@@ -156,9 +167,9 @@ class VllmEngine:
     def _died(self, error: Exception) -> EngineDied:
         return EngineDied(f"the engine died ({type(error).__name__}: {_reason(error, self._said())}); run the same command again")
 
-    @staticmethod
-    def _prompt(request: Request) -> dict[str, list[int]]:
-        return {"prompt_token_ids": request.prompt.tolist()}
+    def _prompt(self, request: Request) -> Any:
+        ids = request.prompt.tolist()
+        return {"prompt": self._llm.get_tokenizer().decode(ids)} if self._as_text else {"prompt_token_ids": ids}
 
     def _sampling(self, sampling: Sampling) -> Any:
         if sampling not in self._params:

@@ -18,7 +18,7 @@ def page(found: Found) -> str:
     rows = [row for name, one in found["orders"].items() for row in _rows(name, one)]
     parts = [
         found["about"],
-        _aligned([COLUMNS, *rows]),
+        aligned([COLUMNS, *rows]),
         "total: until the last answer. mean, median, p95: until a restaurant is complete; compared: mean with its comparison. Seconds.\n"
         "computed: prompt tokens that were computed; cached: share of the others. overtaken: the restaurant that began most prefill\n"
         "tokens later than first in, first out would have begun it.",
@@ -57,7 +57,7 @@ def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:,.1f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """First column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
@@ -79,7 +79,7 @@ def _by_size(orders: Found) -> list[str]:
     sizes = _best(orders[names[0]])["by_size"]
     rows = [("until complete (mean s)", *names)]
     rows += [(size, *(_seconds(_best(orders[name])["by_size"][size]) for name in names)) for size in sizes]
-    return [_aligned(rows) + "\nsmall, middle and large: thirds of the restaurants by their prefill tokens"]
+    return [aligned(rows) + "\nsmall, middle and large: thirds of the restaurants by their prefill tokens"]
 
 
 def _first_tokens(orders: Found) -> list[str]:
@@ -91,7 +91,7 @@ def _first_tokens(orders: Found) -> list[str]:
         for size in sizes:
             cells = [_best(orders[name])["first_token"].get(task, {}).get(size) for name in names]
             rows.append((f"{task}, {size}", *("-" if cell is None else f"{cell:.2f}" for cell in cells)))
-    return [_aligned(rows) + "\nsince its submission to the engine"] if len(rows) > 1 else []
+    return [aligned(rows) + "\nsince its submission to the engine"] if len(rows) > 1 else []
 
 
 def _levels(orders: Found) -> list[str]:
@@ -113,7 +113,7 @@ def _levels(orders: Found) -> list[str]:
         )
         produced = ("restaurants", "requests", "tokens")
         rows += [(f"  {what}/min in time", *(_rate(one["goodput"][what]) for one in found)) for what in produced]
-    return [_aligned(rows)]
+    return [aligned(rows)]
 
 
 def _rate(a_second: float | None) -> str:

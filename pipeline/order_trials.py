@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from pipeline.answering import answer_all
 from pipeline.comparing import Comparing, comparing
 from pipeline.costs import CostModel, Step
+from pipeline.engine import Engine
 from pipeline.engine_settings import Feed
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job, Progress, Stop
@@ -25,20 +26,25 @@ from pipeline.simulation.engine import Shape
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.workload import Ask, Bundles, shared_of
 from pipeline.store import Store
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 from pipeline.timeline import Timeline, measured_timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is compared."""
+    """What is compared. `around`: what requests go through on their way to the engine; `as_text`: prompts that it tokenises itself.
+    `label`: its name where the order's does not tell it."""
 
     order: Order
     feed: Feed
+    around: Callable[[Engine], Engine] | None = None
+    as_text: bool = False
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        return self.order.name if self.feed == "continuous" else f"{self.order.name}, {self.feed}"
+        return self.label or (self.order.name if self.feed == "continuous" else f"{self.order.name}, {self.feed}")
 
 
 class Witness:
@@ -74,9 +80,10 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One measured pass. `steps` that the engine took in it, none where it writes none down."""
+    """One measured pass. `tables`: its results. `steps` that the engine took in it, none where it writes none down."""
 
     setting: Setting
+    tables: Results
     timeline: Timeline
     steps: Sequence[Step]
     requests: Mapping[str, Request]
@@ -109,7 +116,7 @@ class Course:
 
     def run(self, setting: Setting, progress: Progress, stop: Stop) -> Trial:
         """One pass, with a store that begins empty and goes when it ends. Raises EngineDied and what `stop` raises."""
-        self.runtime.engine.start_over(setting.feed)
+        self.runtime.engine.start_over(setting.feed, setting.as_text, setting.around)
         witness, log = Witness(progress), self.runtime.engine.steps
         spent = log.spent
         marks = fingerprints(self.dump, lambda _: "")
@@ -121,7 +128,8 @@ class Course:
         taken = (log.spent - spent).steps
         timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
         due_s = {name: (moment - answered.first_request).total_seconds() for name, moment in priorities.deadlines.items()}
-        return Trial(setting, replace(timeline, due_s=due_s), steps, witness.requests, witness.answers, witness.restaurants)
+        timeline = replace(timeline, due_s=due_s)
+        return Trial(setting, answered.tables, timeline, steps, witness.requests, witness.answers, witness.restaurants)
 
     def bundles(
         self,
@@ -147,9 +155,14 @@ def comparing_of(dump: Dump, job: Job) -> Comparing:
 
 
 def rotated(settings: Sequence[Setting], repeat: int) -> list[Setting]:
-    """Every setting `repeat` times, in rounds that each begin with another one: what the machine does beside, and what it does first, falls
-    on all alike."""
-    return [settings[(turn + place) % len(settings)] for turn in range(repeat) for place in range(len(settings))]
+    """Every setting `repeat` times, in rounds. Every second round is the one before it backwards, so that a machine that becomes steadily
+    slower or faster does so for all alike; the others begin with another setting each."""
+    rounds = []
+    for turn in range(repeat):
+        first = turn // 2 % len(settings)
+        forwards = [*settings[first:], *settings[:first]]
+        rounds += forwards if turn % 2 == 0 else forwards[::-1]
+    return rounds
 
 
 @dataclass(frozen=True, slots=True)

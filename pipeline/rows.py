@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.batches import Batches
 from pipeline.records import Asked, Comparison, Outcome, Review, Sentiment, Strengths, Summary
 from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of, parted
 
@@ -29,15 +30,14 @@ def tables_of(
     """
     restaurants: dict[str, Row] = {}
     carried: dict[str, Row] = {}
-    reviews: list[Row] = []
-    requests: list[Row] = []
+    reviews, requests = Batches(REVIEWS), Batches(REQUESTS)
     for outcome in outcomes:
         name = outcome.restaurant.restaurant_id
-        requests += [request_row(asked) for asked in outcome.asked]
+        requests.add(request_row(asked) for asked in outcome.asked)
         if not outcome.follows:
             fingerprint = None if outcome.again else fingerprints[name]
             restaurants[name] = {**restaurant_row(outcome, tasks), "fingerprint": fingerprint}
-            reviews += review_rows(outcome, tasks)
+            reviews.add(review_rows(outcome, tasks))
         elif name in restaurants:
             restaurants[name] |= compared(restaurants[name], outcome)
         elif not outcome.pending:  # else the committed comparison stays until a run gets there
@@ -46,9 +46,9 @@ def tables_of(
                 carried[name] = {**row, **changed}
     tables = Results(
         frame_of(list(restaurants.values()), RESTAURANTS).sort("restaurant_id"),
-        frame_of(reviews, REVIEWS).sort("restaurant_id", "review_id"),
+        reviews.frame().sort("restaurant_id", "review_id"),
         rejects,
-        frame_of(requests, REQUESTS),
+        requests.frame(),
     )
     return tables, list(carried.values())
 

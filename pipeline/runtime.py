@@ -97,11 +97,13 @@ class DeferredEngine:
         """Seconds that loading took; 0 where nothing was asked."""
         self._load = load
         self._loaded: Engine | None = None
+        self._around: Engine | None = None
         self._spent_before = Spent()
 
     @property
     def unfinished(self) -> int:
-        return self._loaded.unfinished if self._loaded else 0
+        serving = self._around or self._loaded
+        return serving.unfinished if serving else 0
 
     @property
     def steps(self) -> StepLog:
@@ -128,22 +130,26 @@ class DeferredEngine:
             self._spent_before = self.steps.spent
         return self._loaded
 
-    def start_over(self, feed: Feed) -> int | None:
-        """Loads the engine if need be, forgets all prefixes and feeds it in this way; the blocks that its KV cache holds. Raises TypeError
-        for an engine that cannot start over."""
+    def start_over(self, feed: Feed, as_text: bool = False, around: Callable[[Engine], Engine] | None = None) -> int | None:
+        """Loads the engine if need be, forgets all prefixes and feeds it in this way; the blocks that its KV cache holds. `around`: what
+        requests go through on their way to it. Raises TypeError for an engine that cannot start over."""
         engine = self.loaded
         if not isinstance(engine, Restartable):
             raise TypeError(f"{type(engine).__name__} cannot start over")
-        engine.start_over(feed)
+        engine.start_over(feed, as_text)
+        self._around = around(self.loaded) if around else None
         self.window = engine.window
         return engine.kv_blocks
 
     def submit(self, request: Request, rank: int) -> Answer | None:
-        return self.loaded.submit(request, rank)
+        return (self._around or self.loaded).submit(request, rank)
 
     def step(self) -> Sequence[Answer]:
-        return self._loaded.step() if self._loaded else ()
+        serving = self._around or self._loaded
+        return serving.step() if serving else ()
 
     def abort(self) -> None:
-        if self._loaded is not None:
+        if self._around is not None:
+            self._around.abort()
+        elif self._loaded is not None:
             self._loaded.abort()

@@ -32,6 +32,7 @@ class Schedule:
         deadlines = self._priorities.deadlines if order.heeds_deadlines else {}
         self._due = {name: self.clock.seconds_to(moment) for name, moment in deadlines.items()}
         self._in_danger: set[str] = set()
+        self._last: tuple[Restaurant, Cost, Standing] | None = None
 
     def in_turn(self, everyone: Iterable[Standing]) -> Iterator[Standing]:
         """Restaurants in the order in which they are opened, each chosen when it is asked for: the urgent, deadlines in danger, then by the
@@ -82,6 +83,8 @@ class Schedule:
 
     def level(self, restaurant: Restaurant) -> int:
         """The first element of its requests' keys."""
+        if not self._due:
+            return URGENT if restaurant.urgent and self.order.promotes else IN_TURN
         return self.order.level(self._standing(restaurant, Cost()))
 
     def promoted(self, restaurant_id: str) -> int:
@@ -100,6 +103,14 @@ class Schedule:
         self._due.pop(restaurant_id, None)
 
     def _standing(self, restaurant: Restaurant, cost: Cost) -> Standing:
+        if self._due:
+            return self._in_time(restaurant, cost)
+        last = self._last
+        if last is None or last[0] is not restaurant or last[1] is not cost:  # its requests come together
+            last = self._last = restaurant, cost, self._in_time(restaurant, cost)
+        return last[2]
+
+    def _in_time(self, restaurant: Restaurant, cost: Cost) -> Standing:
         name = restaurant.restaurant_id
         due = self._due.get(name)
         # Once open, it may have to wait for all that is open.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import polars as pl
+import pyarrow as pa
 
 from pipeline.records import Praise
 
@@ -201,6 +203,16 @@ def parted(fingerprint: str | None) -> tuple[str | None, str | None]:
 
 def frame_of(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Rows to a table of exactly this schema; a column that a row does not name is null."""
-    return pl.DataFrame(
-        {name: pl.Series(name, [row.get(name) for row in rows], dtype=dtype, strict=True) for name, dtype in schema.items()}
-    )
+    return pl.DataFrame([_column(name, [row.get(name) for row in rows], dtype) for name, dtype in schema.items()])
+
+
+def _column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """Lists go through Arrow: Polars makes a Series of each of them, which took as long as all other columns together."""
+    if not isinstance(dtype, pl.List):
+        return pl.Series(name, values, dtype=dtype, strict=True)
+    return pl.Series(name, pl.from_arrow(pa.array(values, type=_arrow_type(dtype))), dtype=dtype)
+
+
+@lru_cache(maxsize=64)
+def _arrow_type(dtype: pl.DataType) -> pa.DataType:
+    return pl.Series([], dtype=dtype).to_arrow().type

@@ -34,8 +34,8 @@ class ClockedEngine(DeterministicEngine):
     def unfinished(self):
         return self._inner.unfinished
 
-    def start_over(self, feed):
-        assert feed == "continuous"
+    def start_over(self, feed, as_text=False):
+        self._feed = feed
         self._clock += self._inner.now_s if hasattr(self, "_inner") else 0.0
         made = shape(self._options, feed, self.kv_blocks)
         self._inner, self.window, self._pieces, self._size = SimulatedEngine(made, RATES), made.window, {}, made.block_size
@@ -49,6 +49,12 @@ class ClockedEngine(DeterministicEngine):
         self._inner.submit(Call(len(prompt), answer.output_tokens, chain, rank, answer))
 
     def step(self):
+        done = self._step()
+        while self._feed == "generate" and self.unfinished:
+            done += self._step()
+        return done
+
+    def _step(self):
         inner = self._inner
         before = (inner.now_s, inner.prefilled, inner.decoded, inner.steps)
         done = inner.step()

@@ -55,6 +55,14 @@ def test_a_text_encodes_alike_alone_and_in_a_batch(tokens, texts):
     assert together == alone
 
 
+@settings(max_examples=150)
+@given(text=st.text(st.characters(min_codepoint=32, max_codepoint=126)) | HOSTILE.filter(str.isascii))
+@example(text="  two  spaces, <|im_end|> and ends   ")
+def test_plain_english_gets_the_same_tokens_on_its_shorter_way(tokens, text):
+    one, longer_way = tokens.encode([text, f"\u202e{text}"])  # the mark is taken out, where it is looked for
+    assert (one.ids.tolist(), one.flags) == (longer_way.ids.tolist(), longer_way.flags)
+
+
 def test_the_model_has_the_control_tokens_these_tests_try(tokens):
     assert {int(tokens.part(added)[0]) for added in ADDED} <= set(tokens.control_ids.tolist())
     assert all(len(tokens.part(added)) == 1 for added in ADDED)

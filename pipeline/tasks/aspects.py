@@ -124,6 +124,7 @@ class Praises:
 
     def __init__(self, tokens: Tokens) -> None:
         self._askers = {language: asker_in(language, QUESTIONS, tokens) for language in QUESTIONS}
+        self._prior: tuple[Answer, dict[str, float]] | None = None
         self._nothing = tokens.encode([NO_TEXT])[0].ids
         self.overhead = max(asker.overhead for asker in self._askers.values())
 
@@ -140,7 +141,9 @@ class Praises:
         if not answer.usable or not prior.usable:
             return ()
         asker = self._asker(language)
-        before = asker.log_probabilities(prior)
+        if self._prior is None or self._prior[0] is not prior:  # one for all reviews in a language
+            self._prior = prior, asker.log_probabilities(prior)
+        before = self._prior[1]
         found = {aspect: value - PRIOR_WEIGHT * before[aspect] for aspect, value in asker.log_probabilities(answer).items()}
         most = max(found.values())
         weights = {aspect: math.exp(value - most) for aspect, value in found.items()}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 SUPPORTED = 0.6
 """Share of a sentence's content words that one review must hold to support it, beside every number of it."""
@@ -23,6 +24,9 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NEGATION = re.compile(r"\b(?:not?|never|nothing|hardly|without|lacks?|cannot)\b|n['’]t\b|\b(?:안|못)\b|않|없|아니")
 RULES = f"{SUPPORTED} {SAME} {_NEGATION.pattern} with its numbers, denied where it denies"
 """Of what supports a sentence, for the fingerprint of a wording: bring it up to date with them."""
+_REMEMBERED, _SHORT = 1 << 14, 500
+"""Sentences whose words are kept, and letters of such a sentence at most: those of the few restaurants that are open at a time are looked
+at again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,20 @@ def numbers(text: str) -> frozenset[str]:
 
 def negates(text: str) -> bool:
     """Whether a sentence denies something: `was not great`."""
-    return bool(_NEGATION.search(text.casefold()))
+    return _remembered_negates(text) if len(text) <= _SHORT else _negates(text)
 
 
 def content_words(text: str) -> frozenset[str]:
     """Words of three letters and more without the commonest, cut to their first six letters in place of a stemmer; of Korean, where
     endings change, character bigrams."""
+    return _remembered_words(text) if len(text) <= _SHORT else _words(text)
+
+
+def _negates(text: str) -> bool:
+    return bool(_NEGATION.search(text.casefold()))
+
+
+def _words(text: str) -> frozenset[str]:
     found: set[str] = set()
     for word in _WORD.findall(text.casefold()):
         if _HANGUL.search(word):
@@ -63,6 +75,9 @@ def content_words(text: str) -> frozenset[str]:
         elif len(word) > 2 and word not in _STOP:
             found.add(word[:6])
     return frozenset(found)
+
+
+_remembered_negates, _remembered_words = lru_cache(_REMEMBERED)(_negates), lru_cache(_REMEMBERED)(_words)
 
 
 def supporting(sentence: str, reviews: Sequence[Spoken]) -> list[int]:

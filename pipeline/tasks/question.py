@@ -48,9 +48,11 @@ class Asker:
 
     def log_probabilities(self, answer: Answer) -> dict[str, float]:
         """By meaning, the log of the summed probabilities of its words. Raises TaskFailed where the answer has none."""
-        if not all(i in answer.logprobs for i in self._sampling.choices):
-            raise TaskFailed("the engine left out the probabilities of some words")
-        return {meaning: _log_sum_exp([answer.logprobs[i] for i in ids]) for meaning, ids in self._ids.items()}
+        found = answer.logprobs
+        try:
+            return {meaning: _log_sum_exp([found[i] for i in ids]) for meaning, ids in self._ids.items()}
+        except KeyError:
+            raise TaskFailed("the engine left out the probabilities of some words") from None
 
 
 def asker_in(language: str, questions: Mapping[str, Question], tokens: Tokens) -> Asker:
@@ -63,4 +65,4 @@ def asker_in(language: str, questions: Mapping[str, Question], tokens: Tokens) -
 
 def _log_sum_exp(values: list[float]) -> float:
     most = max(values)
-    return most + math.log(sum(math.exp(value - most) for value in values))
+    return most + math.log(sum([math.exp(value - most) for value in values]))

@@ -78,6 +78,7 @@ class SentimentTask:
         """`fits` by language, from `calibrate`; a language that is not in it, or not readable, stays unlabelled."""
         self._askers = {language: asker_in(language, QUESTIONS, tokens) for language, one in fits.items() if one.readable}
         self._fits = fits
+        self._last: tuple[Tokenised, dict[int, Request]] | None = None
         self.overhead = max((asker.overhead for asker in self._askers.values()), default=0)
         self.reads: Mapping[str, Reads] = {
             language: Reads(alone=asker.overhead - 1, common=asker.common) for language, asker in self._askers.items()
@@ -94,7 +95,12 @@ class SentimentTask:
         return self.labels(restaurant, asked, answers)
 
     def ask(self, restaurant: Tokenised) -> dict[int, Request]:
-        """A request per review, by its place, where the model reads its language."""
+        """A request per review, by its place, where the model reads its language. Made once for tasks that ask one after another."""
+        if self._last is None or self._last[0] is not restaurant:
+            self._last = restaurant, self._requests(restaurant)
+        return self._last[1]
+
+    def _requests(self, restaurant: Tokenised) -> dict[int, Request]:
         name, chunks = restaurant.restaurant.restaurant_id, restaurant.chunk_of
         return {
             i: asker.ask("sentiment", "label", name, restaurant.ids[i], chunks.get(i, len(restaurant.chunks)))  # those not sampled last

@@ -1,0 +1,129 @@
+"""`benchmark pipeline`: the job's own work, an engine in vLLM's place that answers at once."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.machine import LocalMachine
+from jobs.progress import TerminalProgress
+from jobs.stop import StopSignals
+from pipeline.analysis import analyze
+from pipeline.engine_settings import settings
+from pipeline.generated import BLAME, PRAISE, Generated
+from pipeline.instant_engine import InstantEngine
+from pipeline.job import Job
+from pipeline.models import EMBEDDED, Model
+from pipeline.order import ORDERS
+from pipeline.peak_memory import peak_bytes, reset_peak
+from pipeline.sampled import sampled
+from pipeline.tasks.calibration import anchors
+from pipeline.tokens import Tokens
+
+SEQUENCES = 256
+ROWS = 1_000_000
+"""Of a file of the dump, at most a few more."""
+
+
+@dataclass(frozen=True)
+class _Machine(LocalMachine):
+    """As on a GPU, but that nothing is computed."""
+
+    tokens: list[Tokens] = field(default_factory=list)
+    made: list[InstantEngine] = field(default_factory=list)
+
+    def engine(self, model: Model) -> InstantEngine:  # type: ignore[override]
+        self.tokens.extend([] if self.tokens else [Tokens(model.folder)])
+        labelled = [(one.text, bool(one.label)) for one in anchors(["en"])]
+        labelled += [(text.format("dish"), good) for texts, good in ((PRAISE, True), (BLAME, False)) for text in texts]
+        self.made.append(InstantEngine(self.tokens[0], labelled, self.max_model_len, self.max_num_seqs))
+        return self.made[-1]
+
+
+@click.command()
+@click.option("--restaurants", type=click.IntRange(min=1), default=10_000, help="To make up.")
+@click.option(
+    "--most", type=click.IntRange(min=2), default=30, help="Reviews of a restaurant at most; 2 to 30, log-uniform, are 10 on average."
+)
+@click.option("--order", type=click.Choice(list(ORDERS)), default="restaurant", help="Of requests.")
+@click.option("--seed", type=int, default=7, help="Of what is made up.")
+@click.option("--profile", is_flag=True, help="Tell processor seconds by file, too.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="For dump and results.  [default: a temporary folder]")
+def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, folder: Path | None) -> None:
+    """Take made-up reviews through the whole job, all tasks, with an engine that answers at once; prints JSON.
+
+    Answers are kept for the run alone, so that equal questions are asked once; nearly all reviews differ. `own_ms_per_request`: processor
+    milliseconds of everything but that engine. `peak_mib`: resident memory at its most, null where it cannot be told apart from the dump's
+    making.
+    """
+    stop, progress = StopSignals(), TerminalProgress()
+    options = {**settings("cpu"), "max_num_seqs": SEQUENCES, "max_num_batched_tokens": 8192}
+    machine = _Machine(EMBEDDED, "cpu", "continuous", options, Path("~/.cache/review-digest"), False, progress.stage)
+    seconds: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        dump = Path(scratch) / "dump"
+        progress.stage(f"making up {restaurants:,} restaurants")
+        reviews = _write(Generated(restaurants, seed, most=most), dump)
+        analyze(Job((str(_few(Path(scratch))),), Path(scratch) / "few", store=None), ORDERS[order], machine, progress, stop)  # imports
+        machine.made.clear()
+        counted = reset_peak()
+        began, on_processor = time.monotonic(), time.process_time()
+        try:
+            with sampled(seconds) if profile else nullcontext():
+                done = analyze(Job((str(dump),), Path(scratch) / "results", store=None), ORDERS[order], machine, progress, stop)
+        finally:
+            progress.close()
+        wall_s, processor_s = time.monotonic() - began, time.process_time() - on_processor
+        size = sum(path.stat().st_size for path in dump.glob("*.parquet"))
+    (engine,) = machine.made
+    own_s = processor_s - engine.busy_s
+    found: dict[str, Any] = {
+        "restaurants": restaurants,
+        "reviews": reviews,
+        "dump_mib": size >> 20,
+        "requests": engine.answered,
+        "requests_per_review": round(engine.answered / reviews, 3),
+        "wall_s": round(wall_s, 2),
+        "seconds": dict(done.seconds),
+        "reviews_per_s": round(reviews / wall_s),
+        "processor_s": round(processor_s, 2),
+        "engine_s": round(engine.busy_s, 2),
+        "own_ms_per_request": round(1000 * own_s / engine.answered, 4),
+        "peak_mib": peak_bytes() >> 20 if counted else None,
+    }
+    if profile:
+        found["processor_s_by_file"] = {name: round(value, 2) for name, value in seconds.most_common()}
+    click.echo(json.dumps(found, indent=2))
+
+
+def _few(folder: Path) -> Path:
+    """A dump of its own, for a run in which everything is imported."""
+    _write(Generated(3), folder / "first")
+    return folder / "first"
+
+
+def _write(made: Generated, folder: Path) -> int:
+    """The dump in files of ROWS rows, a little at a time; how many rows in all."""
+    import pyarrow.parquet as pq
+
+    folder.mkdir()
+    rows, writer = 0, None
+    for number, table in enumerate(made.tables()):
+        arrow = table.to_arrow()
+        if writer is None or rows // ROWS != (rows + table.height) // ROWS:
+            if writer:
+                writer.close()
+            writer = pq.ParquetWriter(folder / f"{number:06}.parquet", arrow.schema)
+        writer.write_table(arrow)
+        rows += table.height
+    if writer:
+        writer.close()
+    return rows

@@ -1,0 +1,180 @@
+"""This pipeline beside other ways to ask the same (`ways.py`), on one loaded engine: rates, memory, quality, and how far from the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline.bench_quality import quality
+from pipeline.calibrations import fits_for
+from pipeline.costs import CostModel, assumed
+from pipeline.engine_settings import settings as engine_settings
+from pipeline.floor import Ceilings, Load, Network, floor_s, load
+from pipeline.job import Job, Progress, Stop
+from pipeline.order_figures import Figures, figures, middle
+from pipeline.order_trials import Course, Setting, Trial, comparing_of, rotated
+from pipeline.peak_memory import held_bytes, peak_bytes, reset_peak
+from pipeline.records import Request
+from pipeline.reviews import Dump
+from pipeline.runtime import Runtime
+from pipeline.simulation.engine import Shape
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.shapes import shape
+from pipeline.simulation.workload import Bundle, Bundles, Stage
+from pipeline.store import Store
+from pipeline.timeline import Timeline
+from pipeline.ways import BATCH, WAYS, InstructionFirst, Way
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """`found`: as it is written to bench.json. `timelines`: by way, of its median run."""
+
+    found: dict[str, Any]
+    timelines: Mapping[str, Timeline]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a machine can do at best, and what its model is."""
+
+    ceilings: Ceilings
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What is kept of one run of a way."""
+
+    figures: Figures
+    timeline: Timeline
+    quality: Mapping[str, Any]
+
+
+def measure_ways(
+    dump: Dump,
+    other: Dump,
+    job: Job,
+    runtime: Runtime,
+    bounds: Bounds,
+    repeat: int,
+    progress: Progress,
+    stop: Stop,
+    foretold: Callable[[Mapping[str, Any]], None] = lambda found: None,
+) -> Bench:
+    """Every way `repeat` times, in rounds, each run from an empty prefix cache and without a store.
+
+    Before that two runs of the last way: over `other` restaurants, whose steps give the rates, and over these, whose requests and answers
+    are what the simulation is asked about in the words of each way. `foretold` is given its seconds before anything that they foretell is
+    measured; these runs also take what an engine does only once.
+
+    By way in `found["ways"]`: the medians of its runs (`figures` of orders, and `rates` a second) and the runs, `quality` of its first
+    answers, `predicted_s`, `faster`: how many times as fast as it the last way is, measured and predicted; `of_floor`; `of_perfect_cache`:
+    of the prompt tokens that a cache which forgets nothing would serve this way's prompts, those served. Raises EngineDied and what `stop`
+    raises.
+    """
+    device = runtime.machine.settings["device"]
+    options = engine_settings(device, runtime.machine.settings["engine_options"])
+    words = InstructionFirst(runtime.tokens)
+    courses = _courses(dump, job, runtime, progress, stop)
+    own = courses[False]
+    last = WAYS[-1].setting(words)
+    progress.stage("run over other restaurants, for the rates")
+    rated = own.over(other).run(last, progress, stop)
+    rates = CostModel.fit(rated.steps, own.rates, {**own.rates.output_tokens, **rated.answer_tokens}) if rated.steps else own.rates
+    progress.stage("run over these, for what the others will ask")
+    scout = own.run(last, progress, stop)
+    shapes = {way.name: shape(options, way.feed, runtime.engine.start_over(way.feed)) for way in WAYS}
+    predicted = {way.name: _predicted_s(way, own, scout, shapes[way.name], words, rates) for way in WAYS}
+    least = {way.name: _load(way, scout, words, shapes[way.name].block_size) for way in WAYS}
+    foretold(predicted)
+    passes: dict[str, list[Pass]] = {way.name: [] for way in WAYS}
+    as_text = {way.name: way.as_text for way in WAYS}
+    for number, setting in enumerate(plan := rotated([way.setting(words) for way in WAYS], repeat), start=1):
+        progress.stage(f"run {number} of {len(plan)}: {setting.name}")
+        passes[setting.name].append(_pass(courses[as_text[setting.name]], setting, progress, stop))
+    engine, best = shapes[last.name], least[last.name]
+    floor = floor_s(best, bounds.network, bounds.ceilings, engine.max_num_seqs, engine.max_num_batched_tokens)
+    found: dict[str, Any] = {}
+    for way in WAYS:
+        runs = [one.figures for one in passes[way.name]]
+        found[way.name] = {
+            "measured": middle(runs),
+            "runs": runs,
+            "quality": passes[way.name][0].quality,
+            "predicted_s": predicted[way.name],
+        }
+    for name, one in found.items():
+        measured = one["measured"]
+        one["faster"] = {
+            "measured": _ratio(measured["seconds"], found[last.name]["measured"]["seconds"]),
+            "predicted": _ratio(predicted[name], predicted[last.name]),
+        }
+        one["of_floor"] = _ratio(measured["seconds"], floor)
+        prompts = int(sum(len(way_asked.prompt) for way_asked in _worded(name, scout, words)))
+        one["of_perfect_cache"] = _ratio(measured["prompt_tokens"] - measured["computed_tokens"], prompts - least[name].prefilled)
+    timelines = {name: sorted(mine, key=lambda one: one.timeline.seconds)[(len(mine) - 1) // 2].timeline for name, mine in passes.items()}
+    return Bench({"ways": found, "floor_s": round(floor, 3), "unique_tokens": best.prefilled}, timelines)
+
+
+def _courses(dump: Dump, job: Job, runtime: Runtime, progress: Progress, stop: Stop) -> dict[bool, Course]:
+    """For prompts as ids and as text: what the engine makes of a text differs by a few tokens, and so does what calibrates its answers."""
+    found = {}
+    device = str(runtime.machine.settings["device"])
+    for as_text in sorted({way.as_text for way in WAYS}):
+        runtime.engine.start_over("continuous", as_text)
+        with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
+            fits = fits_for(dump.reviews, runtime, store, progress, stop)
+        found[as_text] = Course(dump, job, fits, comparing_of(dump, job), runtime, datetime.now(UTC), assumed(device))
+    return found
+
+
+def _pass(course: Course, setting: Setting, progress: Progress, stop: Stop) -> Pass:
+    """`peak_bytes` and `more_bytes` (than were held before): of this process, None where the system does not tell."""
+    counted, before = reset_peak(), held_bytes()
+    trial = course.run(setting, progress, stop)
+    peak = peak_bytes() if counted else None
+    told = figures(trial.timeline)
+    told["prompt_tokens"] = int(trial.timeline.requests["prompt_tokens"].sum())
+    seconds = told["seconds"] or 1.0
+    names = ("requests", "computed_tokens", "prompt_tokens", "output_tokens")
+    memory = {"peak_bytes": peak, "more_bytes": peak - before if peak is not None and before is not None else None}
+    told |= {"rates": {name: round(told[name] / seconds, 2) for name in names}, **memory}
+    return Pass(told, trial.timeline, quality(course.dump, trial))
+
+
+def _worded(name: str, scout: Trial, words: InstructionFirst) -> Iterator[Request]:
+    (way,) = [one for one in WAYS if one.name == name]
+    return (way.asked(request, words) for key, request in scout.requests.items() if not scout.answers[key].error)
+
+
+def _load(way: Way, scout: Trial, words: InstructionFirst, block_size: int) -> Load:
+    """What the way's prompts compute at the least. Prompts as text count as their ids."""
+    return load(((one.prompt, scout.answers[one.key].output_tokens) for one in _worded(way.name, scout, words)), block_size)
+
+
+def _predicted_s(way: Way, course: Course, scout: Trial, engine: Shape, words: InstructionFirst, rates: CostModel) -> float:
+    worded = {key: way.asked(request, words) for key, request in scout.requests.items()}
+    workload = course.workload(replace(scout, requests=worded), engine.block_size)
+    if way.one_by_one:
+        workload = one_after_another(workload)
+    return Simulation(workload, way.order, engine, rates, way.feed == "generate").run().seconds
+
+
+def one_after_another(workload: Bundles) -> Bundles:
+    """The same requests as one restaurant's, in batches that wait for one another."""
+    stages: list[Stage] = []
+    for bundle in sorted(workload.bundles, key=lambda one: one.restaurant.arrival):
+        for stage in bundle.stages:
+            for start in range(0, len(stage.asks), BATCH):
+                after = (len(stages) - 1,) if stages else ()
+                stages.append(Stage(stage.asks[start : start + BATCH], after))
+    return Bundles([Bundle(workload.bundles[0].restaurant, tuple(stages))]) if stages else workload
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return round(one / other, 3) if one is not None and other else None
