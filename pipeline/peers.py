@@ -1,76 +1,50 @@
 """Which restaurants one restaurant is compared with, chosen from the dump alone, before any model runs.
 
-Of the same category in the same area, where the dump says so; else those whose reviews speak of the same things.
+Of the same category in the same area, where the dump says so; else those whose reviews speak of the same things (`likeness.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import polars as pl
 
-from pipeline.tasks.overlap import content_words
+from pipeline.likeness import most_alike
 
 MOST_PEERS = 20
 LEAST_PEERS = 3
 """Fewer of the same kind are no comparison: then reviews decide."""
 MOST_TEXTS = 50
 """Reviews of a restaurant that its likeness to others is taken from, those with the lowest ids."""
-_BLOCK = 512  # restaurants compared with all others at once: 512 x 100,000 float32 are 0.2 GB
 
 
 def choose_peers(reviews: pl.DataFrame) -> dict[str, tuple[str, ...]]:
     """Peers by restaurant, at most MOST_PEERS, sorted; every restaurant with a review has an entry, an only one an empty one.
 
-    `reviews`: restaurant_id, review_id, text, category, area. Where more restaurants are of one kind, a draw decides that depends on the
-    two restaurants alone (rendezvous hashing: Thaler and Ravishankar 1998, IEEE/ACM Transactions on Networking 6), so that a restaurant
-    that opens or closes changes few peers of others.
+    `reviews`: restaurant_id, review_id, text, category, area. Takes n log n time in the number of restaurants.
     """
     kinds = reviews.group_by("restaurant_id").agg(pl.col("category", "area").drop_nulls().mode().min()).sort("restaurant_id")
     peers: dict[str, tuple[str, ...]] = dict.fromkeys(kinds["restaurant_id"], ())
-    for group in kinds.drop_nulls().partition_by("category", "area", maintain_order=True):
-        names = group["restaurant_id"].to_list()
-        if len(names) > LEAST_PEERS:
-            peers.update({name: _drawn(name, names) for name in names})
+    of_a_kind = (
+        kinds.drop_nulls().group_by("category", "area").agg("restaurant_id").filter(pl.col("restaurant_id").list.len() > LEAST_PEERS)
+    )
+    for names in of_a_kind["restaurant_id"]:
+        peers.update(_around(names.to_list()))
     without = [name for name, chosen in peers.items() if not chosen]
     if without and len(peers) > 1:
-        peers.update(_alike(without, reviews))
+        some = reviews.select("restaurant_id", "review_id", "text").sort("restaurant_id", "review_id")
+        texts = some.group_by("restaurant_id", maintain_order=True).agg(pl.col("text").head(MOST_TEXTS))
+        peers.update(most_alike(without, texts["restaurant_id"].to_list(), texts["text"].to_list(), MOST_PEERS))
     return peers
 
 
-def _drawn(name: str, names: Sequence[str]) -> tuple[str, ...]:
-    others = [other for other in names if other != name]
-    if len(others) > MOST_PEERS:
-        others = sorted(others, key=lambda other: hashlib.blake2b("\0".join(sorted((name, other))).encode()).digest())[:MOST_PEERS]
-    return tuple(sorted(others))
-
-
-def _alike(names: Sequence[str], reviews: pl.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The nearest by cosine of their reviews' words, weighted by how few restaurants use them (TF-IDF), hashed to 4,096 columns."""
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-
-    some = (
-        reviews.select("restaurant_id", "review_id", "text")
-        .sort("restaurant_id", "review_id")
-        .group_by("restaurant_id", maintain_order=True)
-    )
-    texts = some.agg(pl.col("text").head(MOST_TEXTS))
-    everyone = texts["restaurant_id"].to_list()
-    words = HashingVectorizer(analyzer=_words, n_features=4096, alternate_sign=False, norm=None).transform(texts["text"].to_list())
-    weighted = TfidfTransformer(sublinear_tf=True).fit_transform(words).astype(np.float32)
-    place = {name: i for i, name in enumerate(everyone)}
-    found: dict[str, tuple[str, ...]] = {}
-    for start in range(0, len(names), _BLOCK):
-        block = names[start : start + _BLOCK]
-        likeness = (weighted[[place[name] for name in block]] @ weighted.T).toarray()
-        for name, row in zip(block, likeness, strict=True):
-            row[place[name]] = -1.0
-            nearest = np.argsort(-row, kind="stable")[: min(MOST_PEERS, len(everyone) - 1)]
-            found[name] = tuple(sorted(everyone[i] for i in nearest))
-    return found
-
-
-def _words(texts: Sequence[str]) -> list[str]:
-    return [word for text in texts for word in content_words(text)]
+def _around(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Of more than MOST_PEERS others those next to it on a ring of digests, as many on either side: a draw that depends on names alone, and
+    a restaurant that opens or closes is a peer of MOST_PEERS others and changes no more than that of them (consistent hashing: Karger et
+    al. 1997, STOC)."""
+    ring = sorted(names, key=lambda name: hashlib.blake2b(name.encode(), digest_size=16).digest())
+    most = min(MOST_PEERS, len(ring) - 1)
+    steps = [step for step in range(-(most // 2), most - most // 2 + 1) if step]
+    for place, name in enumerate(ring):
+        yield name, tuple(sorted(ring[(place + step) % len(ring)] for step in steps))

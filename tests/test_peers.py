@@ -1,7 +1,10 @@
 """Whom a restaurant is compared with: of its kind where the dump says so, else by what reviews speak of; the same whatever the order."""
 
+import random
+
 import polars as pl
 
+from pipeline import likeness
 from pipeline.peers import LEAST_PEERS, MOST_PEERS, choose_peers
 
 SCHEMA = {"restaurant_id": pl.String, "review_id": pl.String, "text": pl.String, "category": pl.String, "area": pl.String}
@@ -30,6 +33,13 @@ def test_no_more_than_the_most_are_chosen_and_a_newcomer_changes_few():
     assert sum(before[name] != after[name] for name in before) < 40
 
 
+def test_a_newcomer_is_a_peer_of_as_many_as_it_has_and_changes_no_other():
+    before, after = (choose_peers(frame(of_kind(count))) for count in (500, 501))
+    changed = [name for name in before if before[name] != after[name]]
+    assert len(changed) == MOST_PEERS
+    assert all("noodles-500" in after[name] for name in changed)
+
+
 def test_every_restaurant_of_a_large_kind_is_somebodys_peer():
     peers = choose_peers(frame(of_kind(80)))
     assert {name for chosen in peers.values() for name in chosen} == set(peers)
@@ -43,6 +53,27 @@ def test_without_kinds_those_are_peers_whose_reviews_speak_of_the_same():
     for name, chosen in choose_peers(frame(rows)).items():
         assert len(chosen) == MOST_PEERS
         assert {other.split("-")[0] for other in chosen} == {name.split("-")[0]}
+
+
+def test_of_very_many_those_are_found_that_speak_of_the_same_as_when_each_is_held_against_each(monkeypatch):
+    draw = random.Random(5)
+    words = {dish: [f"{dish}{i}" for i in range(30)] for dish in ("sushi", "pizza", "ramen", "curry", "salad", "kebab")}
+    rows = [
+        (f"{dish}-{i:03}", str(j), " ".join(draw.choices(some, k=12)), None, None)
+        for dish, some in words.items()
+        for i in range(60)
+        for j in range(4)
+    ]
+    exact = choose_peers(frame(rows))
+    monkeypatch.setattr(likeness, "TOGETHER", 10)
+    monkeypatch.setattr(likeness, "CELL", 64)
+    close = choose_peers(frame(rows))
+    assert {len(chosen) for chosen in close.values()} == {MOST_PEERS}
+    same_dish = [other.split("-")[0] == name.split("-")[0] for name, chosen in close.items() for other in chosen]
+    assert sum(same_dish) / len(same_dish) > 0.95
+    overlap = [len(set(exact[name]) & set(close[name])) / MOST_PEERS for name in exact]
+    assert sum(overlap) / len(overlap) > 0.5
+    assert close == choose_peers(frame(rows[::-1]))
 
 
 def test_too_few_of_a_kind_are_no_comparison():
