@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.bench_quality import quality
 from pipeline.calibrations import fits_for
-from pipeline.costs import CostModel, assumed
+from pipeline.costs import CostModel, Step, assumed
 from pipeline.engine_settings import settings as engine_settings
 from pipeline.floor import Ceilings, Load, Network, floor_s, load
 from pipeline.job import Job, Progress, Stop
@@ -28,6 +29,9 @@ from pipeline.simulation.workload import Bundle, Bundles, Stage
 from pipeline.store import Store
 from pipeline.timeline import Timeline
 from pipeline.ways import BATCH, WAYS, InstructionFirst, Way
+
+FULL = 0.95
+"""Of a step's tokens, from which on it has no room: a prompt that is cut into parts may leave some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def measure_ways(
     as_text = {way.name: way.as_text for way in WAYS}
     for number, setting in enumerate(plan := rotated([way.setting(words) for way in WAYS], repeat), start=1):
         progress.stage(f"run {number} of {len(plan)}: {setting.name}")
-        passes[setting.name].append(_pass(courses[as_text[setting.name]], setting, progress, stop))
+        passes[setting.name].append(_pass(courses[as_text[setting.name]], setting, shapes[setting.name], progress, stop))
     engine, best = shapes[last.name], least[last.name]
     floor = floor_s(best, bounds.network, bounds.ceilings, engine.max_num_seqs, engine.max_num_batched_tokens)
     found: dict[str, Any] = {}
@@ -133,9 +137,29 @@ def _courses(dump: Dump, job: Job, runtime: Runtime, progress: Progress, stop: S
     return found
 
 
-def _pass(course: Course, setting: Setting, progress: Progress, stop: Stop) -> Pass:
+def waits(trial: Trial, engine: Shape, stepping_s: float) -> dict[str, float | None]:
+    """`outside_step`: share of the time from the first request to the last answer in which this program and not the engine worked.
+    `idle_slots`: share of the steps, by time and without the last tenth of the run, that had room for more tokens and for more requests,
+    and requests inside that nothing was computed for; None where the engine does not say."""
+    seconds = trial.timeline.seconds
+    outside = round(1 - stepping_s / seconds, 4) if seconds and stepping_s else None
+    ends = list(accumulate(step.seconds for step in trial.steps))
+    some = [step for step, end in zip(trial.steps, ends, strict=True) if end <= 0.9 * ends[-1]]
+    if not some or any(step.sequences is None for step in some):
+        return {"outside_step": outside, "idle_slots": None}
+    idle = sum(step.seconds for step in some if _idle(step, engine))
+    return {"outside_step": outside, "idle_slots": round(idle / sum(step.seconds for step in some), 4)}
+
+
+def _idle(step: Step, engine: Shape) -> bool:
+    room = (step.prefilled + step.decoded) < FULL * engine.max_num_batched_tokens
+    return room and (step.sequences or 0) < min(engine.max_num_seqs, step.inside)
+
+
+def _pass(course: Course, setting: Setting, engine: Shape, progress: Progress, stop: Stop) -> Pass:
     """`peak_bytes` and `more_bytes` (than were held before): of this process, None where the system does not tell."""
     counted, before = reset_peak(), held_bytes()
+    stepping = course.runtime.engine.spent.stepping_s
     trial = course.run(setting, progress, stop)
     peak = peak_bytes() if counted else None
     told = figures(trial.timeline)
@@ -143,6 +167,7 @@ def _pass(course: Course, setting: Setting, progress: Progress, stop: Stop) -> P
     seconds = told["seconds"] or 1.0
     names = ("requests", "computed_tokens", "prompt_tokens", "output_tokens")
     memory = {"peak_bytes": peak, "more_bytes": peak - before if peak is not None and before is not None else None}
+    told |= waits(trial, engine, course.runtime.engine.spent.stepping_s - stepping)
     told |= {"rates": {name: round(told[name] / seconds, 2) for name in names}, **memory}
     return Pass(told, trial.timeline, quality(course.dump, trial))
 

@@ -34,6 +34,8 @@ ROWS: Sequence[tuple[str, Callable[[Found], Any], Callable[[Any], str]]] = (
     ("  a second", lambda one: one["measured"]["rates"]["output_tokens"], _number(1)),
     ("tokens from the cache", lambda one: one["measured"]["cached_share"], _share),
     ("  of a perfect cache's", lambda one: one["of_perfect_cache"], _share),
+    ("time outside the engine", lambda one: one["measured"]["outside_step"], _share),
+    ("steps with idle slots", lambda one: one["measured"]["idle_slots"], _share),
     ("peak memory, MiB", lambda one: one["measured"]["peak_bytes"], _number(0, 1 << 20)),
     ("  more than before", lambda one: one["measured"]["more_bytes"], _number(0, 1 << 20)),
 )

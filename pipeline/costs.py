@@ -33,13 +33,21 @@ Numbers = npt.NDArray[np.float64]
 class Step:
     """One step of an engine. `seconds` of wall time, from the end of the step before, or from the first request into an empty engine, to
     the end of this one; `prefilled`: prompt tokens computed, those from the cache left out, those computed again after a preemption
-    included; `decoded`: output tokens made, a request's first one included; `running` and `waiting`: requests inside, after it."""
+    included; `decoded`: output tokens made, a request's first one included; `running` and `waiting`: requests inside, after it;
+    `sequences`: requests that something was computed for, None where the engine does not say; `ended`: answers that ended with it."""
 
     seconds: float
     prefilled: int
     decoded: int
     running: int
     waiting: int
+    sequences: int | None = None
+    ended: int = 0
+
+    @property
+    def inside(self) -> int:
+        """Requests inside as it began."""
+        return self.running + self.waiting + self.ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -123,12 +124,15 @@ class VllmEngine:
         return None
 
     def step(self) -> Sequence[Answer]:
+        began = time.monotonic()
         try:
             if self._feed == "generate":
                 return self._generate()
             outputs = self._llm.llm_engine.step()
         except Exception as error:
             raise self._died(error) from error
+        finally:
+            self.steps.stepped(time.monotonic() - began)
         return [self._answer(self._inside.pop(output.request_id)[1], output) for output in outputs if output.finished]
 
     def abort(self) -> None:

@@ -14,14 +14,16 @@ MOST_KEPT = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums over steps. `seconds` is wall time: steps follow one another. `warm_up_s`: of an engine's first step, which is in no other sum:
-    in it vLLM sets up and compiles what it needs (measured on a busy machine: 35 s, where 3 would have done), and it happens once."""
+    """Sums over steps. `seconds` is wall time: steps follow one another; `stepping_s`: of that, inside the engine. `warm_up_s`: of an
+    engine's first step, which is in no other sum: in it vLLM sets up and compiles what it needs (measured on a busy machine: 35 s, where 3
+    would have done), and it happens once."""
 
     seconds: float = 0.0
     steps: int = 0
     prefilled: int = 0
     decoded: int = 0
     warm_up_s: float = 0.0
+    stepping_s: float = 0.0
 
     def __sub__(self, before: Spent) -> Spent:
         return Spent(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
@@ -35,6 +37,12 @@ class StepLog:
         self._stride = 1
         self._seconds, self._steps, self._prefilled, self._decoded = 0.0, 0, 0, 0
         self._warm_up_s: float | None = None
+        self._stepping_s = 0.0
+
+    def stepped(self, seconds: float) -> None:
+        """Counts wall time inside the engine, but for that of its first step."""
+        if self._steps:
+            self._stepping_s += seconds
 
     def add(self, step: Step) -> None:
         """Counts a step in."""
@@ -56,7 +64,7 @@ class StepLog:
 
     @property
     def spent(self) -> Spent:
-        return Spent(self._seconds, self._steps, self._prefilled, self._decoded, self._warm_up_s or 0.0)
+        return Spent(self._seconds, self._steps, self._prefilled, self._decoded, self._warm_up_s or 0.0, self._stepping_s)
 
 
 @runtime_checkable
@@ -99,7 +107,9 @@ class StepRecorder:
         if self._since is None or not (self._prefilled or self._decoded):
             return  # nothing was computed: what passed belongs to the step that comes
         running, waiting = (getattr(scheduler_stats, name, 0) for name in ("num_running_reqs", "num_waiting_reqs"))
-        self._log.add(Step(now - self._since, self._prefilled, self._decoded, running, waiting))
+        sequences = details.num_ctx_requests + details.num_generation_requests if details is not None else None
+        ended = len(iteration_stats.finished_requests) if iteration_stats is not None else 0
+        self._log.add(Step(now - self._since, self._prefilled, self._decoded, running, waiting, sequences, ended))
         self._since, self._prefilled, self._decoded = now, 0, 0
 
     def log(self) -> None: ...

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,9 @@ from deterministic_engine import DeterministicEngine
 from test_analysis import Silent
 from test_compare import OPTIONS, SKEWED, rows
 
-from pipeline.bench import Bounds, measure_ways
+from pipeline.bench import Bounds, measure_ways, waits
 from pipeline.bench_table import page
+from pipeline.costs import Step
 from pipeline.floor import Ceilings, Load, Network, floor_s, load, network
 from pipeline.generated import MOST_SENTENCES, Generated
 from pipeline.job import Job, Stop
@@ -24,6 +26,7 @@ from pipeline.records import Request, Restaurant, Review, Sampling
 from pipeline.restaurants import Tokenised
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
+from pipeline.simulation.shapes import shape
 from pipeline.tasks.summary import SummaryTask
 from pipeline.ways import BATCH, WAYS, InstructionFirst, OneByOne
 
@@ -158,6 +161,18 @@ def test_the_table_has_every_way_and_what_the_floor_stands_on(bench):
     assert "labels agree" not in made_up
     for word in (*[way.name for way in WAYS], "twelve restaurants", "50 GFLOP/s", "20.0 GB/s", "wall seconds", "of a perfect cache's"):
         assert word in said
+
+
+def test_a_step_has_idle_slots_where_it_had_room_and_somebody_waited():
+    engine = shape({"max_num_seqs": 4, "max_num_batched_tokens": 100, "block_size": 32}, "continuous", None)
+    busy = Step(1.0, 50, 4, 4, 3, sequences=4)
+    full = Step(2.0, 96, 2, 2, 9, sequences=2)  # no room for more tokens
+    idle = Step(3.0, 10, 2, 1, 3, sequences=2, ended=1)
+    alone = Step(4.0, 0, 2, 2, 0, sequences=2)  # nobody waited
+    trial = SimpleNamespace(steps=[busy, full, idle, alone, idle], timeline=SimpleNamespace(seconds=20.0))
+    assert waits(trial, engine, 15.0) == {"outside_step": 0.25, "idle_slots": 0.3}  # 3 of 10 seconds, the last step left out
+    untold = SimpleNamespace(steps=[Step(1.0, 10, 2, 1, 3)] * 20, timeline=SimpleNamespace(seconds=20.0))
+    assert waits(untold, engine, 0.0) == {"outside_step": None, "idle_slots": None}
 
 
 # The floor

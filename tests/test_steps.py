@@ -34,14 +34,16 @@ def used():
 def scheduled(prompt=0, generating=0, generated=None, **counts):
     details = SimpleNamespace(
         num_ctx_tokens=prompt,
+        num_ctx_requests=bool(prompt) * 2,
         num_generation_requests=generating,
         num_generation_tokens=generating if generated is None else generated,
     )
     return SimpleNamespace(iteration_details=details, **{"num_running_reqs": 3, "num_waiting_reqs": 2, **counts})
 
 
-def iteration(tokens, computed=0):
-    return SimpleNamespace(num_generation_tokens=tokens, prompt_token_stats=SimpleNamespace(computed=computed))
+def iteration(tokens, computed=0, ended=0):
+    computed = SimpleNamespace(computed=computed)
+    return SimpleNamespace(num_generation_tokens=tokens, prompt_token_stats=computed, finished_requests=[None] * ended)
 
 
 def test_the_parts_of_one_prompt_count_in_the_steps_that_compute_them(clock):
@@ -54,7 +56,7 @@ def test_the_parts_of_one_prompt_count_in_the_steps_that_compute_them(clock):
     recorder.record(scheduled(500), iteration(1, computed=2548))
     clock.now += 0.5
     recorder.record(scheduled(0, generating=1), iteration(1))
-    assert log.kept == [Step(3.0, 2048, 0, 3, 2), Step(1.0, 500, 1, 3, 2), Step(0.5, 0, 1, 3, 2)]
+    assert log.kept == [Step(3.0, 2048, 0, 3, 2, 2), Step(1.0, 500, 1, 3, 2, 2), Step(0.5, 0, 1, 3, 2, 1)]
 
 
 def test_time_without_work_belongs_to_no_step(clock):
@@ -137,3 +139,22 @@ def test_the_steps_since_a_moment_are_told_also_where_every_second_one_was_left_
     assert since == [one.prefilled for one in log.kept if one.prefilled >= 6]
     assert len(since) >= 3
     assert log.since(log.spent) == []
+
+
+def test_a_step_says_for_how_many_of_those_inside_something_was_computed(clock):
+    log = used()
+    recorder = StepRecorder(log)
+    recorder.begin()
+    clock.now += 1
+    recorder.record(scheduled(10, generating=3), iteration(4, ended=2))
+    (step,) = log.kept
+    assert (step.sequences, step.inside) == (5, 3 + 2 + 2)
+
+
+def test_time_inside_the_engine_counts_from_its_second_step_on():
+    log = StepLog()
+    log.add(Step(20.0, 1, 1, 0, 0))
+    log.stepped(20.0)
+    log.add(Step(2.0, 1, 1, 0, 0))
+    log.stepped(1.5)
+    assert log.spent == steps.Spent(2.0, 1, 1, 1, 20.0, 1.5)
