@@ -77,7 +77,7 @@ def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, 
         counted = reset_peak()
         began, on_processor = time.monotonic(), time.process_time()
         try:
-            with sampled(seconds) if profile else nullcontext():
+            with sampled(seconds, "instant_engine.py") if profile else nullcontext():
                 done = analyze(Job((str(dump),), Path(scratch) / "results", store=None), ORDERS[order], machine, progress, stop)
         finally:
             progress.close()

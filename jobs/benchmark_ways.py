@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +20,8 @@ from pipeline import durable
 from pipeline.bench import Bounds, measure_ways
 from pipeline.bench_table import page
 from pipeline.engine_settings import settings
-from pipeline.errors import BadConfiguration, JobError, TryAgain
-from pipeline.floor import measure_ceilings, network
+from pipeline.errors import BadConfiguration, BadData, JobError, TryAgain
+from pipeline.floor import Network, measure_ceilings, network
 from pipeline.generated import Generated
 from pipeline.job import TASKS, Job
 from pipeline.order_plot import draw_orders
@@ -37,7 +37,12 @@ DTYPES = {"float32": "float32", "float": "float32", "float16": "float16", "half"
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
-@click.option("--restaurants", type=click.IntRange(min=1), default=40, help="To draw, and to cut to 2 to 100 reviews (log-uniform).")
+@click.option(
+    "--restaurants",
+    type=click.IntRange(min=1),
+    default=40,
+    help="To draw, four fifths of the dump's at most, and to cut to 2 to 100 reviews (log-uniform).",
+)
 @click.option("--seed", type=int, default=7, help="Of what is drawn or made up.")
 @click.option("--repeat", type=click.IntRange(min=1), default=2, help="Runs of each way, in rounds; every second round goes backwards.")
 @click.option("--output", callback=parse_output, metavar="FOLDER", help="Write bench.json and bench.png there.")
@@ -72,12 +77,15 @@ def ways(
     with TemporaryDirectory() as scratch:
         try:
             job = Job(tuple(inputs) or _made(Path(scratch), restaurants, seed), Path(), column, tasks=tasks)
-            whole, cut = read(job.inputs, job.columns), Cut(restaurants, seed)
-            dump = cut.of(whole)
-            other = replace(cut, count=-(-restaurants // 4)).of(whole, set(dump.reviews["restaurant_id"]))
+            whole = read(job.inputs, job.columns)
+            count = min(restaurants, whole.reviews["restaurant_id"].n_unique() * 4 // 5)  # the others give the rates
+            if not count:
+                raise BadData(f"{', '.join(inputs)}: two restaurants at least are compared; name a larger dump")
+            dump = Cut(count, seed).of(whole)
+            other = Cut(-(-count // 4), seed).of(whole, set(dump.reviews["restaurant_id"]))
             runtime = Runtime(local)
             weight_bytes = BYTES.get(str(options.get("dtype", "bfloat16")), 2)
-            sizes = network(runtime.model.folder, weight_bytes)
+            sizes = _network(runtime, weight_bytes, progress)
             progress.stage("measuring what this machine can do at best")
             bounds = Bounds(measure_ceilings(local.device, DTYPES.get(str(options.get("dtype")), "bfloat16")), sizes)
             bench = measure_ways(dump, other, job, runtime, bounds, repeat, progress, stop, partial(_foretell, output, progress))
@@ -87,7 +95,7 @@ def ways(
         finally:
             progress.close()
     times = "once" if repeat == 1 else f"{repeat} times, medians"
-    about = f"{restaurants:,} restaurants, {dump.reviews.height:,} reviews, {', '.join(tasks)}; each way {times}, on one engine"
+    about = f"{count:,} restaurants, {dump.reviews.height:,} reviews, {', '.join(tasks)}; each way {times}, on one engine"
     found = {"about": about, "made_up": not inputs, **bench.found, "ceilings": asdict(bounds.ceilings)}
     click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else page(found))
     if output:
@@ -95,6 +103,14 @@ def ways(
         _write(output, JSON, lambda path: durable.write_json(path, found))
         _write(output, PLOT, lambda path: durable.write(path, draw_orders(about, done, {})))
         click.echo(f"\n{output / JSON}", err=as_json)
+
+
+def _network(runtime: Runtime, weight_bytes: int, progress: TerminalProgress) -> Network | None:
+    try:
+        return network(runtime.model.folder, weight_bytes)
+    except BadConfiguration as error:
+        progress.stage(f"warning: {error}")
+        return None
 
 
 def _foretell(output: Path | None, progress: TerminalProgress, predicted: Mapping[str, Any]) -> None:

@@ -90,7 +90,7 @@ def parse_duration(_: click.Context, __: click.Parameter, text: str | None) -> t
         return None
     units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
     if text[-1:] in units and text[:-1].isdecimal():
-        with suppress(OverflowError):
+        with suppress(OverflowError, ValueError):  # more days than there are, more digits than Python reads
             found = timedelta(**{units[text[-1]]: int(text[:-1])})
             if found <= LONGEST:
                 return found

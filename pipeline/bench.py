@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -14,18 +14,18 @@ from pipeline.bench_quality import quality
 from pipeline.calibrations import fits_for
 from pipeline.costs import CostModel, Step, assumed
 from pipeline.engine_settings import settings as engine_settings
-from pipeline.floor import Ceilings, Load, Network, floor_s, load
+from pipeline.floor import Ceilings, Network, floor_s, load
 from pipeline.job import Job, Progress, Stop
 from pipeline.order_figures import Figures, figures, middle
-from pipeline.order_trials import Course, Setting, Trial, comparing_of, rotated
+from pipeline.order_trials import Course, Trial, comparing_of, rotated
 from pipeline.peak_memory import held_bytes, peak_bytes, reset_peak
-from pipeline.records import Request
+from pipeline.records import TokenIds
 from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
 from pipeline.simulation.engine import Shape
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.shapes import shape
-from pipeline.simulation.workload import Bundle, Bundles, Stage
+from pipeline.simulation.workload import Ask, Bundle, Bundles, Stage
 from pipeline.store import Store
 from pipeline.timeline import Timeline
 from pipeline.ways import BATCH, WAYS, InstructionFirst, Way
@@ -44,10 +44,10 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a machine can do at best, and what its model is."""
+    """What a machine can do at best, and what its model is; None for a model whose operations are not known."""
 
     ceilings: Ceilings
-    network: Network
+    network: Network | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,11 @@ def measure_ways(
     are what the simulation is asked about in the words of each way. `foretold` is given its seconds before anything that they foretell is
     measured; these runs also take what an engine does only once.
 
-    By way in `found["ways"]`: the medians of its runs (`figures` of orders, and `rates` a second) and the runs, `quality` of its first
-    answers, `predicted_s`, `faster`: how many times as fast as it the last way is, measured and predicted; `of_floor`; `of_perfect_cache`:
-    of the prompt tokens that a cache which forgets nothing would serve this way's prompts, those served. Raises EngineDied and what `stop`
-    raises.
+    Seconds are those from the first request to the last answer; what comes before, reading and, where everything is asked at once, making
+    all prompts, is in none. By way in `found["ways"]`: the medians of its runs (`figures` of orders, and `rates` a second) and the runs,
+    `quality` of its first answers, `predicted_s`, `faster`: how many times as fast as it the last way is, measured and predicted;
+    `of_floor`. In the figures `of_perfect_cache`: of the prompt tokens that a cache which forgets nothing would have served this run, those
+    served. Raises EngineDied and what `stop` raises.
     """
     device = runtime.machine.settings["device"]
     options = engine_settings(device, runtime.machine.settings["engine_options"])
@@ -94,15 +95,16 @@ def measure_ways(
     scout = own.run(last, progress, stop)
     shapes = {way.name: shape(options, way.feed, runtime.engine.start_over(way.feed)) for way in WAYS}
     predicted = {way.name: _predicted_s(way, own, scout, shapes[way.name], words, rates) for way in WAYS}
-    least = {way.name: _load(way, scout, words, shapes[way.name].block_size) for way in WAYS}
+    best = load(_computed(WAYS[-1], scout, words), shapes[last.name].block_size)
     foretold(predicted)
     passes: dict[str, list[Pass]] = {way.name: [] for way in WAYS}
-    as_text = {way.name: way.as_text for way in WAYS}
+    ways = {way.name: way for way in WAYS}
     for number, setting in enumerate(plan := rotated([way.setting(words) for way in WAYS], repeat), start=1):
         progress.stage(f"run {number} of {len(plan)}: {setting.name}")
-        passes[setting.name].append(_pass(courses[as_text[setting.name]], setting, shapes[setting.name], progress, stop))
-    engine, best = shapes[last.name], least[last.name]
-    floor = floor_s(best, bounds.network, bounds.ceilings, engine.max_num_seqs, engine.max_num_batched_tokens)
+        way, engine = ways[setting.name], shapes[setting.name]
+        passes[setting.name].append(_pass(courses[way.as_text], way, words, engine, progress, stop))
+    engine = shapes[last.name]
+    floor = floor_s(best, bounds.network, bounds.ceilings, engine.max_num_seqs, engine.max_num_batched_tokens) if bounds.network else None
     found: dict[str, Any] = {}
     for way in WAYS:
         runs = [one.figures for one in passes[way.name]]
@@ -119,10 +121,8 @@ def measure_ways(
             "predicted": _ratio(predicted[name], predicted[last.name]),
         }
         one["of_floor"] = _ratio(measured["seconds"], floor)
-        prompts = int(sum(len(way_asked.prompt) for way_asked in _worded(name, scout, words)))
-        one["of_perfect_cache"] = _ratio(measured["prompt_tokens"] - measured["computed_tokens"], prompts - least[name].prefilled)
     timelines = {name: sorted(mine, key=lambda one: one.timeline.seconds)[(len(mine) - 1) // 2].timeline for name, mine in passes.items()}
-    return Bench({"ways": found, "floor_s": round(floor, 3), "unique_tokens": best.prefilled}, timelines)
+    return Bench({"ways": found, "floor_s": floor and round(floor, 3), "unique_tokens": best.prefilled}, timelines)
 
 
 def _courses(dump: Dump, job: Job, runtime: Runtime, progress: Progress, stop: Stop) -> dict[bool, Course]:
@@ -156,30 +156,33 @@ def _idle(step: Step, engine: Shape) -> bool:
     return room and (step.sequences or 0) < min(engine.max_num_seqs, step.inside)
 
 
-def _pass(course: Course, setting: Setting, engine: Shape, progress: Progress, stop: Stop) -> Pass:
-    """`peak_bytes` and `more_bytes` (than were held before): of this process, None where the system does not tell."""
+def _pass(course: Course, way: Way, words: InstructionFirst, engine: Shape, progress: Progress, stop: Stop) -> Pass:
+    """`peak_bytes` and `more_bytes` (than were held before): of this process, with what the benchmark keeps of the run, None where the
+    system does not tell."""
     counted, before = reset_peak(), held_bytes()
     stepping = course.runtime.engine.spent.stepping_s
-    trial = course.run(setting, progress, stop)
+    trial = course.run(way.setting(words), progress, stop)
     peak = peak_bytes() if counted else None
     told = figures(trial.timeline)
     told["prompt_tokens"] = int(trial.timeline.requests["prompt_tokens"].sum())
     seconds = told["seconds"] or 1.0
     names = ("requests", "computed_tokens", "prompt_tokens", "output_tokens")
     memory = {"peak_bytes": peak, "more_bytes": peak - before if peak is not None and before is not None else None}
+    told["of_perfect_cache"] = _of_perfect(told, list(_computed(way, trial, words)), engine.block_size)
     told |= waits(trial, engine, course.runtime.engine.spent.stepping_s - stepping)
     told |= {"rates": {name: round(told[name] / seconds, 2) for name in names}, **memory}
     return Pass(told, trial.timeline, quality(course.dump, trial))
 
 
-def _worded(name: str, scout: Trial, words: InstructionFirst) -> Iterator[Request]:
-    (way,) = [one for one in WAYS if one.name == name]
-    return (way.asked(request, words) for key, request in scout.requests.items() if not scout.answers[key].error)
+def _computed(way: Way, trial: Trial, words: InstructionFirst) -> Iterator[tuple[TokenIds, int]]:
+    """Prompts as the way words them, and the tokens of their answers. Prompts as text count as their ids."""
+    asked = ((way.asked(request, words).prompt, trial.answers[key]) for key, request in trial.requests.items())
+    return ((prompt, answer.output_tokens) for prompt, answer in asked if not answer.error)
 
 
-def _load(way: Way, scout: Trial, words: InstructionFirst, block_size: int) -> Load:
-    """What the way's prompts compute at the least. Prompts as text count as their ids."""
-    return load(((one.prompt, scout.answers[one.key].output_tokens) for one in _worded(way.name, scout, words)), block_size)
+def _of_perfect(told: Figures, asked: Sequence[tuple[TokenIds, int]], block_size: int) -> float | None:
+    served = told["prompt_tokens"] - told["computed_tokens"]
+    return _ratio(served, sum(len(prompt) for prompt, _ in asked) - load(asked, block_size).prefilled)
 
 
 def _predicted_s(way: Way, course: Course, scout: Trial, engine: Shape, words: InstructionFirst, rates: CostModel) -> float:
@@ -191,13 +194,16 @@ def _predicted_s(way: Way, course: Course, scout: Trial, engine: Shape, words: I
 
 
 def one_after_another(workload: Bundles) -> Bundles:
-    """The same requests as one restaurant's, in batches that wait for one another."""
+    """The same requests as one restaurant's, in batches that wait for one another: of one task, what can be asked at once."""
     stages: list[Stage] = []
     for bundle in sorted(workload.bundles, key=lambda one: one.restaurant.arrival):
+        together: dict[tuple[str, tuple[int, ...]], list[Ask]] = {}
         for stage in bundle.stages:
-            for start in range(0, len(stage.asks), BATCH):
-                after = (len(stages) - 1,) if stages else ()
-                stages.append(Stage(stage.asks[start : start + BATCH], after))
+            for ask in stage.asks:
+                together.setdefault((ask.request.task, stage.after), []).append(ask)
+        for asks in together.values():
+            for start in range(0, len(asks), BATCH):
+                stages.append(Stage(tuple(asks[start : start + BATCH]), (len(stages) - 1,) if stages else ()))
     return Bundles([Bundle(workload.bundles[0].restaurant, tuple(stages))]) if stages else workload
 
 

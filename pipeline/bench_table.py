@@ -19,7 +19,7 @@ def _share(value: Any) -> str:
 
 
 ROWS: Sequence[tuple[str, Callable[[Found], Any], Callable[[Any], str]]] = (
-    ("wall seconds", lambda one: one["measured"]["seconds"], _number(1)),
+    ("seconds to the last answer", lambda one: one["measured"]["seconds"], _number(1)),
     ("  least and most", lambda one: [run["seconds"] for run in one["runs"]], lambda runs: f"{min(runs):,.1f} to {max(runs):,.1f}"),
     ("  predicted before", lambda one: one["predicted_s"], _number(1)),
     ("pipeline is faster by", lambda one: one["faster"]["measured"], _number(2)),
@@ -33,7 +33,7 @@ ROWS: Sequence[tuple[str, Callable[[Found], Any], Callable[[Any], str]]] = (
     ("output tokens", lambda one: one["measured"]["output_tokens"], _number()),
     ("  a second", lambda one: one["measured"]["rates"]["output_tokens"], _number(1)),
     ("tokens from the cache", lambda one: one["measured"]["cached_share"], _share),
-    ("  of a perfect cache's", lambda one: one["of_perfect_cache"], _share),
+    ("  of a perfect cache's", lambda one: one["measured"]["of_perfect_cache"], _share),
     ("time outside the engine", lambda one: one["measured"]["outside_step"], _share),
     ("steps with idle slots", lambda one: one["measured"]["idle_slots"], _share),
     ("peak memory, MiB", lambda one: one["measured"]["peak_bytes"], _number(0, 1 << 20)),
@@ -56,6 +56,9 @@ def page(found: Found) -> str:
     ceilings = found["ceilings"]
     machine = f"{ceilings['operations_s'] / 1e9:,.0f} GFLOP/s and {ceilings['bytes_s'] / 1e9:,.1f} GB/s"
     tokens = f"{found['unique_tokens']:,} prompt tokens that no cache can serve, and all answers"
-    floor = f"floor: {found['floor_s']:,.1f} s for {tokens}, on a machine of {machine}"
+    floor = "floor: not known for this model"
+    if found["floor_s"] is not None:
+        floor = f"floor: {found['floor_s']:,.1f} s for {tokens}, on a machine of {machine}"
+    memory = "memory: of this process, with all that this benchmark keeps of a run"
     predicted = "predicted before any way was measured, by simulation: rates from other restaurants, requests from a run of the pipeline"
-    return "\n\n".join([found["about"], aligned(table), f"{floor}\n{predicted}"])
+    return "\n\n".join([found["about"], aligned(table), f"{floor}\n{predicted}\n{memory}"])

@@ -88,11 +88,15 @@ def floor_s(work: Load, network: Network, ceilings: Ceilings, max_num_seqs: int,
 
 
 def network(folder: Path, weight_bytes: int) -> Network:
-    """Of a model's folder: sizes from the headers of its safetensors, heads from its configuration. Raises BadConfiguration."""
-    from safetensors import safe_open
+    """Of a model's folder: sizes from the headers of its safetensors, heads from its configuration. Raises BadConfiguration where they are
+    not there, or a token does not meet every weight, or weights are kept in fewer bytes than they are computed with."""
+    from safetensors import SafetensorError, safe_open
 
     try:
         config = json.loads((folder / "config.json").read_text())
+        config |= config.get("text_config", {})
+        if other := sorted({"quantization_config", "num_experts", "num_local_experts", "n_routed_experts"} & set(config)):
+            raise ValueError(f"{other[0]} in its configuration")
         heads, layers = config["num_attention_heads"], config["num_hidden_layers"]
         head = config.get("head_dim") or config["hidden_size"] // heads
         sizes: dict[str, int] = {}
@@ -101,9 +105,9 @@ def network(folder: Path, weight_bytes: int) -> Network:
                 for name in tensors.keys():  # noqa: SIM118 - it is no mapping
                     sizes[name] = _product(tensors.get_slice(name).get_shape())
         embedding = next(size for name, size in sizes.items() if "embed_tokens" in name)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
         raise BadConfiguration(
-            f"{folder}: the model's sizes cannot be read ({type(error).__name__}: {error}); name another model"
+            f"{folder}: what this model computes is not known ({type(error).__name__}: {error}); name another model for a floor"
         ) from None
     output = next((size for name, size in sizes.items() if "lm_head" in name), None)
     weights = sum(sizes.values()) - embedding - (output or 0)

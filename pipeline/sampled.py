@@ -16,18 +16,21 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 @contextmanager
-def sampled(seconds: Counter[str]) -> Iterator[None]:
+def sampled(seconds: Counter[str], apart: str) -> Iterator[None]:
     """Adds processor seconds of all threads while the block runs: those since the sample before, to the innermost file of this package on
-    the main thread's stack, with what it calls outside, since a signal waits until such a call is back. Call it on the main thread; needs
-    a system with SIGPROF."""
+    the main thread's stack, with what it calls outside, since a signal waits until such a call is back; those under the file `apart` to
+    that one. Call it on the main thread; needs a system with SIGPROF."""
     told = time.process_time()
 
     def note(_: int, frame: FrameType | None) -> None:
         nonlocal told
         before, told = told, time.process_time()
-        while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        name = ELSEWHERE
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(_PACKAGE):
+                file = str(Path(frame.f_code.co_filename).relative_to(_PACKAGE))
+                name = file if name == ELSEWHERE or file == apart else name
             frame = frame.f_back
-        name = str(Path(frame.f_code.co_filename).relative_to(_PACKAGE)) if frame else ELSEWHERE
         seconds[name] += told - before  # type: ignore[assignment]  # a Counter counts anything
 
     before = signal.signal(signal.SIGPROF, note)

@@ -23,6 +23,7 @@ import polars as pl
 
 from pipeline.measured_costs import asked_of_engine
 from pipeline.records import COMPARISON_STAGES
+from pipeline.tables import own_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def attained(levels: Sequence[ServiceLevel], requests: pl.DataFrame, restaurants
     the cache too) and output; `restaurants` that met it, or all of whose requests did.
     """
     asked = asked_of_engine(requests)
+    if "error" in restaurants.columns:  # of a run's own table; a timeline has looked already
+        restaurants = restaurants.with_columns(own_status())
     seconds = asked["finished_s"].max()
     return [_attained(level, asked, restaurants, float(seconds) if isinstance(seconds, (int, float)) else 0.0) for level in levels]
 

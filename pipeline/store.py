@@ -9,6 +9,7 @@ a process that is killed loses what finished since; small parts are merged now a
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -87,9 +88,11 @@ class Store(StoredAnswers):
         if self._failure is not None:
             raise self._failure
         if answer.usable:
+            began = time.thread_time()
             with self._mutex:
                 self._buffer[stored_key(self._identity, request.key)] = request, answer
                 self._counts.added += 1
+                self._counts.cpu_s += time.thread_time() - began
 
     def suspect(self, requests: Sequence[Request]) -> None:
         """Notes that an engine died with these requests inside. Raises TryAgain."""

@@ -105,6 +105,18 @@ RUN_COLUMNS = ("deadline", "deadline_met", "prompt_tokens", "cached_tokens", "ou
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
 
+def own_status() -> pl.Expr:
+    """The `status` of a row, its comparison left aside: one of which nothing else was not reached has all answers of its own."""
+    reason = pl.element()
+    own = (
+        pl.col("error")
+        .str.split("; ")
+        .list.eval(~reason.str.starts_with("comparison: ") & reason.str.contains(": not reached, ", literal=True))
+    )
+    pending = pl.col("status") == "pending"
+    return pl.when(pending & ~own.list.any().fill_null(False)).then(pl.lit("partial")).otherwise("status").alias("status")
+
+
 class Published(Protocol):
     """What one kind of job publishes, a file per field. `job`: the command; `id`: names a row of `rows`, the table that is the result,
     which has columns `fingerprint` and `reused`; `schemas`: of the tables that every version may change."""

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.measured_costs import asked_of_engine
 from pipeline.order import prefill_cost
 from pipeline.simulation.workload import Bundles
-from pipeline.tables import Results
+from pipeline.tables import Results, own_status
 
 RESTAURANTS: dict[str, pl.DataType] = {
     "restaurant_id": pl.String(),
@@ -59,12 +59,6 @@ def _values(column: Sequence[object]) -> Any:
     return np.array(column) if isinstance(column, array) else column
 
 
-def _own_status() -> pl.Expr:
-    """A restaurant of which only the comparison was not reached has all answers of its own."""
-    reasons = pl.col("error").str.split("; ").list.eval(~pl.element().str.starts_with("comparison: ")).list.any()
-    return pl.when((pl.col("status") == "pending") & ~reasons.fill_null(False)).then(pl.lit("partial")).otherwise("status").alias("status")
-
-
 def measured_timeline(tables: Results, asked: Bundles, steps: int | None) -> Timeline:
     """Of a run that asked everything anew. `asked`: what it asked, for the restaurants' costs and places."""
     requests = asked_of_engine(tables.requests)
@@ -82,7 +76,7 @@ def measured_timeline(tables: Results, asked: Bundles, steps: int | None) -> Tim
     )
     first = requests.group_by("restaurant_id").agg(started=pl.col("position").min())
     ranked = first.with_columns(started=pl.col("started").rank("ordinal").cast(pl.Int64) - 1)
-    times = tables.restaurants.select("restaurant_id", "finished_s", "compared_s", _own_status())
+    times = tables.restaurants.select("restaurant_id", "finished_s", "compared_s", own_status())
     restaurants = known.join(times, on="restaurant_id", how="left").join(ranked, on="restaurant_id", how="left").sort("arrival")
     rows = requests.join(known, on="restaurant_id", how="left")
     last = requests["finished_s"].max()

@@ -16,9 +16,11 @@ import numpy as np
 
 from pipeline.engine import Engine
 from pipeline.engine_settings import Feed
+from pipeline.errors import BadConfiguration
 from pipeline.order import ORDERS, TASK_RANK, Order
 from pipeline.order_trials import Setting
 from pipeline.records import Answer, Request, TokenIds
+from pipeline.tasks.prompts import SYSTEM
 from pipeline.tokens import Tokens, concatenate
 
 BATCH = 50
@@ -86,10 +88,11 @@ class Reworded:
 
 class InstructionFirst:
     """Puts the instruction of a prompt over a chunk before its reviews, in words that fit there. Prompts that are not over a chunk stay as
-    they are: of a question with one token as its answer the end is what the model goes on from."""
+    they are: of a question with one token as its answer the end is what the model goes on from. Raises BadConfiguration for a chat format
+    that cannot be taken apart."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+        self._tokens, self._after = tokens, tokens.chat(SYSTEM["en"])[1]
         self._moved: dict[bytes, tuple[TokenIds, TokenIds]] = {}
 
     def __call__(self, request: Request) -> Request:
@@ -103,16 +106,15 @@ class InstructionFirst:
         return replace(request, prompt=concatenate(before, instruction, reviews, rest), common=request.common + len(instruction), shared=0)
 
     def _split(self, tail: TokenIds) -> tuple[TokenIds, TokenIds]:
-        """The instruction as it stands before reviews, and what follows them: the end of the message, or the beginning of the answer."""
-        ends = np.flatnonzero(np.isin(tail, self._tokens.control_ids))
-        if len(ends):
-            said, rest = self._tokens.text(tail[: ends[0]]), tail[ends[0] :]
-        else:
-            said, _, start = self._tokens.text(tail).rpartition("\n\n")
-            rest = self._tokens.part(f"\n\n{start}")
+        """The instruction as it stands before reviews, and what follows them: the end of the message, and the beginning of the answer."""
+        said, mark, start = self._tokens.text(tail).rpartition(self._after)
+        if not mark or not said.strip():
+            raise BadConfiguration(
+                "this model's chat format cannot be taken apart, so no instruction can go first; compare another --model"
+            )
         for above, below in ABOVE.items():
             said = said.replace(above, below)
-        return self._tokens.part(f"{said.strip()}\n\n"), rest
+        return self._tokens.part(f"{said.strip()}\n\n"), self._tokens.part(mark + start)
 
 
 class OneByOne:

@@ -147,6 +147,7 @@ def test_wrong_type(tmp_path, write_dump):
         (["--max-wait", "²d"], "no duration"),
         (["--deadline", "a=+99999999d"], "no duration"),
         (["--max-wait", "99999999999999d"], "no duration"),
+        (["--max-wait", f"{'9' * 5000}d"], "no duration"),
         (["--max-overtake", "5", "--max-wait", "5m"], "in two units"),
         (["--engine-option", "block_size=some"], "block_size"),
         (["--no-store", "--store", "elsewhere"], "--no-store"),

@@ -109,13 +109,14 @@ def test_a_restaurant_of_which_only_the_comparison_was_not_reached_is_complete(t
         "a": "comparison: not reached, the run was to stop",
         "b": "comparison: x; summary: not reached, the run was to stop",
         "c": None,
+        "d": "comparison: not reached, the run was to stop; summary: refused by the engine: too long",
     }
     places = [
         {"restaurant_id": name, "status": "pending" if why else "ok", "error": why, "finished_s": 1.0} for name, why in errors.items()
     ]
     tables = Results(frame_of(places, ROWS), *(pl.DataFrame(schema=one) for one in (REVIEWS, {}, ASKED)))
     bundles = Bundles([Bundle(Restaurant(name, (), arrival=place), ()) for place, name in enumerate(errors)])
-    assert measured_timeline(tables, bundles, None).restaurants["status"].to_list() == ["partial", "pending", "ok"]
+    assert measured_timeline(tables, bundles, None).restaurants["status"].to_list() == ["partial", "pending", "ok", "partial"]
 
 
 def test_a_restaurant_that_the_run_left_pending_is_not_complete():

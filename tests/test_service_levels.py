@@ -12,8 +12,12 @@ def request(restaurant, task="sentiment", first=1.0, finished=2.0, **other):
     return row | {"position": 0, "reused": False, "prompt_tokens": 100, "cached_tokens": 0, "output_tokens": 10} | other
 
 
+LEFT = "summary: not reached, the run was to stop"
+
+
 def place(name, finished=2.0, **other):
-    return {"restaurant_id": name, "status": "ok", "finished_s": finished, "reused": False} | other
+    error = LEFT if other.get("status") == "pending" else None
+    return {"restaurant_id": name, "status": "ok", "finished_s": finished, "reused": False, "error": error} | other
 
 
 def found(level, requests, places):
@@ -55,6 +59,12 @@ def test_a_restaurant_that_the_run_ended_too_early_to_ask_about_has_missed_its_l
     places = [place("a", 5.0), place("never reached", None, status="pending"), place("kept", None, status="pending", reused=True)]
     row = found(ServiceLevel("restaurant", 60.0), [request("a")], places)
     assert (row["met"], row["number"], row["attainment"]) == (1, 2, 0.5)
+
+
+def test_a_restaurant_of_which_only_the_comparison_was_not_reached_has_met_its_level():
+    only = place("a", 5.0, status="pending", error="comparison: not reached, the run was to stop")
+    row = found(ServiceLevel("restaurant", 60.0), [request("a"), request("b")], [only, place("b", 5.0, status="pending")])
+    assert (row["met"], row["number"]) == (1, 2)
 
 
 def test_a_restaurants_level_is_told_by_task_without_the_comparison():
