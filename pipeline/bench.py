@@ -196,11 +196,13 @@ def _predicted_s(way: Way, course: Course, scout: Trial, engine: Shape, words: I
 def one_after_another(workload: Bundles) -> Bundles:
     """The same requests as one restaurant's, in batches that wait for one another: of one task, what can be asked at once."""
     stages: list[Stage] = []
-    for bundle in sorted(workload.bundles, key=lambda one: one.restaurant.arrival):
+    arrived = sorted(workload.bundles, key=lambda one: one.restaurant.arrival)
+    for bundle, compares in [(bundle, compares) for compares in (False, True) for bundle in arrived]:  # peers are complete before that
         together: dict[tuple[str, tuple[int, ...]], list[Ask]] = {}
         for stage in bundle.stages:
-            for ask in stage.asks:
-                together.setdefault((ask.request.task, stage.after), []).append(ask)
+            if stage.compares == compares:
+                for ask in stage.asks:
+                    together.setdefault((ask.request.task, stage.after), []).append(ask)
         for asks in together.values():
             for start in range(0, len(asks), BATCH):
                 stages.append(Stage(tuple(asks[start : start + BATCH]), (len(stages) - 1,) if stages else ()))
