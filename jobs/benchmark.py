@@ -24,9 +24,9 @@ from jobs.stop import StopSignals
 from pipeline import parts, summary_wordings
 from pipeline.costs import assumed
 from pipeline.engine_settings import settings as engine_settings
+from pipeline.groups import group
 from pipeline.order import ORDERS
 from pipeline.records import Answer, Request, Sampling
-from pipeline.restaurants import group
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
 from pipeline.simulation.drawn import Drawn

@@ -10,9 +10,11 @@ from functools import partial
 from pipeline.beside import Beside
 from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration
+from pipeline.groups import Groups, group, sample_rates
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
+from pipeline.reads import together
 from pipeline.records import Outcome, Restaurant
-from pipeline.restaurants import Groups, Tokenised, group, sample_rates, together, tokenise
+from pipeline.restaurants import Tokenised, tokenise
 from pipeline.reviews import Dump
 from pipeline.rows import Row, tables_of
 from pipeline.run import Loop

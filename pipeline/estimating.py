@@ -26,15 +26,15 @@ from pipeline.expected import (
     asked_claims,
     expected_merges,
 )
+from pipeline.groups import Groups, sample_rates
 from pipeline.prefix_cache import PrefixCache
 from pipeline.replay import MOST_LONGEST
-from pipeline.restaurants import MOST_REVIEWS, Groups, cut, sample_rates
+from pipeline.restaurants import MARKS, MOST_REVIEWS, cut
 from pipeline.tasks.figures import LEAST_REVIEWS
 from pipeline.tokens import Tokens
 
 RATED_REVIEWS = 2048
 """Reviews of a language whose tokens per byte stand for all, spread evenly over the restaurants."""
-_MARKS = 6  # as restaurants.cut counts them
 _SINCE_YEAR_ONE = 62_135_596_800_000_000  # microseconds to 1970, as restaurants.place counts them
 _UNDATED = 2**64 - 1
 
@@ -70,8 +70,8 @@ def estimate(
     found = Estimate()
     rate = pl.col("language").replace_strict(rates, default=1.0, return_dtype=pl.Float64)
     reviews = groups.reviews.with_columns(size=(pl.col("text").str.len_bytes() * rate))
-    found.truncated = reviews.filter(pl.col("size") > budget - _MARKS).height
-    reviews = reviews.with_columns(pl.col("size").clip(upper_bound=budget - _MARKS), read=pl.col("language").is_in(sorted(around.label)))
+    found.truncated = reviews.filter(pl.col("size") > budget - MARKS).height
+    reviews = reviews.with_columns(pl.col("size").clip(upper_bound=budget - MARKS), read=pl.col("language").is_in(sorted(around.label)))
     _labels(reviews, around, cache, found)
     chunked = _chunks(groups, reviews, budget, max_reviews)
     found.chunks = sum(len(one.chunks) for one in chunked)
@@ -125,7 +125,7 @@ def _chunks(groups: Groups, reviews: pl.DataFrame, budget: int, max_reviews: int
     since = (reviews["created_at"].dt.epoch("us") + _SINCE_YEAR_ONE).cast(pl.UInt64).fill_null(_UNDATED)
     found = []
     for name, offset, count, size, read in rows.iter_rows():
-        if count <= min(MOST_REVIEWS, max_reviews or MOST_REVIEWS) and size + _MARKS * count <= budget:
+        if count <= min(MOST_REVIEWS, max_reviews or MOST_REVIEWS) and size + MARKS * count <= budget:
             found.append(_Chunked(name, count, [(b"", count, size)], 1.0, read))
             continue
         kept = min(max_reviews or count, count)
@@ -134,7 +134,7 @@ def _chunks(groups: Groups, reviews: pl.DataFrame, budget: int, max_reviews: int
         times, names, some = since.gather(chosen).to_list(), ids.gather(chosen).to_list(), sizes[chosen]
         places = [time.to_bytes(8) + one.encode() for time, one in zip(times, names, strict=True)]
         total = np.concatenate([[0.0], np.cumsum(some)])
-        runs = cut(places, [int(one) + _MARKS for one in some.tolist()], budget)
+        runs = cut(places, [int(one) + MARKS for one in some.tolist()], budget)
         chunks = [(places[run.start], len(run), float(total[run.stop] - total[run.start])) for run in runs]
         found.append(_Chunked(name, count, chunks, kept / count, round(read * kept / count)))
     return found

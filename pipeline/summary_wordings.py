@@ -18,10 +18,11 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.engine import Engine
+from pipeline.groups import Groups
 from pipeline.job import CHUNK_TOKENS
 from pipeline.order import ORDERS
 from pipeline.records import Outcome, Restaurant, Sampling, Summary
-from pipeline.restaurants import Groups, tokenise
+from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.store import Answers
 from pipeline.tasks.overlap import Spoken, spoken, supporting

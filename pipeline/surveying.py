@@ -16,6 +16,7 @@ from pipeline.around import around
 from pipeline.changes import Changes
 from pipeline.estimating import Estimate, estimate, rates
 from pipeline.expected import Following
+from pipeline.groups import Groups
 from pipeline.job import Job
 from pipeline.order import Standing
 from pipeline.planned import Check
@@ -23,7 +24,7 @@ from pipeline.prefix_cache import PrefixCache
 from pipeline.ranking import Ranking
 from pipeline.records import Praise
 from pipeline.replay import Replay
-from pipeline.restaurants import Groups, tokenise
+from pipeline.restaurants import tokenise
 from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
 from pipeline.schedule import Schedule

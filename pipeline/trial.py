@@ -12,10 +12,11 @@ import polars as pl
 from pipeline.attacks import Case, Ordinary, Place
 from pipeline.engine import Engine
 from pipeline.forms import in_form
+from pipeline.groups import group
 from pipeline.job import CHUNK_TOKENS, Progress
 from pipeline.order import ORDERS
 from pipeline.records import Outcome, Sentiment
-from pipeline.restaurants import group, tokenise
+from pipeline.restaurants import tokenise
 from pipeline.reviews import Dump, read
 from pipeline.run import Loop
 from pipeline.tasks.calibration import Fit

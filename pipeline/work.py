@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.forecast import Cost
+from pipeline.reads import Reads
 from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Step, TaskName
-from pipeline.restaurants import Reads, Tokenised
+from pipeline.restaurants import Tokenised
 
 
 class Task(Protocol):

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.answering import tasks_for
+from pipeline.groups import group, sample_rates
 from pipeline.job import CHUNK_TOKENS, TASKS
 from pipeline.order import prefill_cost
+from pipeline.reads import Reads, together
 from pipeline.records import Restaurant, Review
-from pipeline.restaurants import _MARKS as MARKS
-from pipeline.restaurants import Reads, cut, group, place, sample_rates, together, tokenise
+from pipeline.restaurants import MARKS, cut, place, tokenise
 from pipeline.tasks.calibration import Fit
 
 ITEMS = st.lists(st.tuples(st.binary(min_size=1, max_size=9), st.integers(0, 60)), max_size=120, unique_by=lambda one: one[0]).map(sorted)

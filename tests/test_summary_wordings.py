@@ -6,7 +6,7 @@ import pytest
 import regex
 from deterministic_engine import DeterministicEngine
 
-from pipeline.restaurants import group
+from pipeline.groups import group
 from pipeline.store import Forgetful
 from pipeline.summary_wordings import DRAWS, cases, measure, overlaps, wordings
 from pipeline.tasks.summary import WORDING

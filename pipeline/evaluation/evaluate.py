@@ -17,10 +17,12 @@ from pipeline.evaluation.samples import LEFT_OUT_PERCENT, Evaluation, Samples, S
 from pipeline.evaluation.sentiment import measure_sentiment, scored
 from pipeline.evaluation.texts import measure_strengths, measure_summaries
 from pipeline.forms import in_form
+from pipeline.groups import group, sample_rates
 from pipeline.job import CHUNK_TOKENS, Progress
 from pipeline.order import ORDERS
+from pipeline.reads import together
 from pipeline.records import Asked, Outcome
-from pipeline.restaurants import group, sample_rates, together, tokenise
+from pipeline.restaurants import tokenise
 from pipeline.reviews import Dump
 from pipeline.rows import request_row, restaurant_row
 from pipeline.run import Loop

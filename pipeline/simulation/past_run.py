@@ -14,11 +14,11 @@ from polars.exceptions import PolarsError
 from pipeline.costs import CostModel, assumed
 from pipeline.engine_settings import Feed, block_size, settings
 from pipeline.errors import BadData, JobError, NoInput
+from pipeline.groups import group
 from pipeline.measured_costs import answer_tokens, asked_of_engine
 from pipeline.order import prefill_cost
 from pipeline.priorities import Priorities
 from pipeline.records import Request, Restaurant, Sampling
-from pipeline.restaurants import group
 from pipeline.results import committed
 from pipeline.reviews import Selection, read
 from pipeline.simulation.assembled import assembled

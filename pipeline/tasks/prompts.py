@@ -16,8 +16,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from pipeline.reads import Reads
 from pipeline.records import Answer, Request, Review, Sampling, TaskName, TokenIds
-from pipeline.restaurants import Reads, Tokenised
+from pipeline.restaurants import Tokenised
 from pipeline.tokens import Tokens, concatenate
 
 SYSTEM = {

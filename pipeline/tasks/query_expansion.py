@@ -11,8 +11,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
+from pipeline.reads import Reads
 from pipeline.records import Answer, Expansions, Plan, Request, Sampling, TaskName, TokenIds
-from pipeline.restaurants import Reads, Tokenised
+from pipeline.restaurants import Tokenised
 from pipeline.tasks.expansion_wording import WORDINGS, Wording
 from pipeline.tasks.overlap import content_words
 from pipeline.tasks.prompts import does_not_read, explain, make_request

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
+from pipeline.reads import Reads
 from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName, TokenIds
-from pipeline.restaurants import Reads, Tokenised
+from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
 from pipeline.tasks.prompts import does_not_read, explain
 from pipeline.tasks.question import Asker, Question, asker_in

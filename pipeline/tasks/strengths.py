@@ -14,8 +14,9 @@ from dataclasses import replace
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.forecast import PRAISED
+from pipeline.reads import Reads, together
 from pipeline.records import Answer, Plan, Request, Sampling, Strength, Strengths, TaskName
-from pipeline.restaurants import Reads, Tokenised, together
+from pipeline.restaurants import Tokenised
 from pipeline.tasks.aspects import MENTIONS, Praises, aspect_of
 from pipeline.tasks.claims import RULES, Claim, merge, parse, said, verify
 from pipeline.tasks.overlap import quote, same

@@ -17,8 +17,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import TaskFailed
+from pipeline.reads import Reads
 from pipeline.records import Answer, Plan, Request, Review, Sampling, Summary, TaskName, TokenIds
-from pipeline.restaurants import Reads, Tokenised, cut, place
+from pipeline.restaurants import Tokenised, cut, place
 from pipeline.tasks.overlap import RULES, content_words, distinct, repetitive, representative, spoken, supporting
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, main_language, make_request
 from pipeline.tokens import Tokens, concatenate
