@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def network(folder: Path, weight_bytes: int) -> Network:
         for file in sorted(folder.glob("*.safetensors")):
             with safe_open(file, framework="numpy") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 - it is no mapping
-                    sizes[name] = _product(tensors.get_slice(name).get_shape())
+                    sizes[name] = prod(tensors.get_slice(name).get_shape())
         embedding = next(size for name, size in sizes.items() if "embed_tokens" in name)
     except (OSError, ValueError, KeyError, TypeError, StopIteration, SafetensorError) as error:
         raise BadConfiguration(
@@ -149,10 +150,3 @@ def ceilings_here(device: str, dtype: str) -> tuple[float, float]:
     with torch.inference_mode():
         product_s, copy_s, sum_s = best(lambda: left @ right), best(lambda: target.copy_(source)), best(source.sum)
     return 2 * size**3 / product_s, max(2 * MOVED / copy_s, MOVED / sum_s)
-
-
-def _product(shape: Iterable[int]) -> int:
-    found = 1
-    for size in shape:
-        found *= size
-    return found
