@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline import known_costs
 from pipeline.costs import LEAST_STEPS, CostModel, assumed
-from pipeline.measured_costs import answer_tokens, asked_of_engine, by_task
+from pipeline.measured_costs import Requests, answer_tokens, asked_of_engine, by_task
 from pipeline.runtime import Runtime
 from pipeline.steps import Spent
 
@@ -26,7 +26,7 @@ class Accounts:
         self.before = known_costs.known(store, self._name, warn) or assumed(device)
         self._opened = runtime.engine.spent
 
-    def settle(self, requests: pl.DataFrame, idle_s: float) -> dict[str, Any]:
+    def settle(self, requests: Requests, idle_s: float) -> dict[str, Any]:
         """For the manifest, under `costs`. `requests`: rows of `requests.parquet`. A run of LEAST_STEPS steps or more changes the model
         that is kept beside the store.
 
@@ -40,7 +40,7 @@ class Accounts:
         error = self._relative_error(spent)
         now = self.before
         if len(kept) >= LEAST_STEPS:
-            fitted = CostModel.fit(kept, self.before, answer_tokens(asked_of_engine(requests)))
+            fitted = CostModel.fit(kept, self.before, answer_tokens(asked_of_engine(requests.lazy())))
             now = self.before.updated(fitted)
             if self.before.steps and error is not None:  # a whole run of other work tells more than parts of the same
                 now = replace(now, error=error)
@@ -64,12 +64,12 @@ class Accounts:
             return None
         return abs(self.before.seconds(spent.prefilled, spent.decoded, spent.steps) - spent.seconds) / spent.seconds
 
-    def _predicted_tokens(self, requests: pl.DataFrame) -> dict[str, float]:
+    def _predicted_tokens(self, requests: Requests) -> dict[str, float]:
         """Output tokens expected of the requests that were asked, and those that came."""
-        asked = asked_of_engine(requests)
-        numbers = asked.group_by("task", "stage").len().iter_rows()
-        expected = sum(self.before.answer_tokens(task, stage) * number for task, stage, number in numbers)
-        return {"predicted_output_tokens": round(expected, 1), "output_tokens": int(asked["output_tokens"].sum())}
+        by_stage = asked_of_engine(requests.lazy()).group_by("task", "stage").agg(pl.len(), pl.col("output_tokens").sum())
+        rows = by_stage.collect(engine="streaming").rows()
+        expected = sum(self.before.answer_tokens(task, stage) * number for task, stage, number, _ in rows)
+        return {"predicted_output_tokens": round(expected, 1), "output_tokens": sum(tokens for *_, tokens in rows)}
 
 
 def _rates(model: CostModel) -> dict[str, Any]:

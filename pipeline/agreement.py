@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,37 +39,51 @@ class Agreement:
     warning: str | None
 
 
-def agreement(dump: pl.DataFrame, labelled: pl.DataFrame, before: float | None = None) -> Agreement | None:
-    """`dump`: restaurant_id, review_id, rating; `labelled`: restaurant_id, review_id, sentiment; `before`: `balanced` of the run before.
-    None without a rated and labelled review.
+class Held:
+    """Labels held against ratings, range after range; then `told`."""
 
-    Reviews that are only in one of them, or have no label, count for nothing.
-    """
-    ids = ["restaurant_id", "review_id"]
-    pairs = dump.select(*ids, "rating").join(labelled.select(*ids, "sentiment").drop_nulls(), on=ids).drop_nulls("rating")
-    checked = pairs.with_columns(positive=positive()).drop_nulls("positive")
-    if checked.is_empty():
-        return None
-    wanted = pl.when("positive").then(pl.lit("positive")).otherwise(pl.lit("negative"))
-    checked = checked.with_columns(right=pl.col("sentiment") == wanted)
-    sides = checked.group_by("positive").agg(pl.len(), share=pl.col("right").mean()).sort("positive")
-    both = sides.height == 2
-    balanced = float(sides["share"].sum()) / 2 if both else None
-    places = checked.group_by("restaurant_id").agg(pl.len(), share=pl.col("right").mean()).filter(pl.col("len") >= LEAST_OF_RESTAURANT)
-    low = places.filter(pl.col("share") < LEAST_AGREEMENT).height
-    warning = None
-    if balanced is not None and balanced < LEAST_AGREEMENT and min(sides["len"]) >= LEAST_RATED:
-        warning = (
-            f"sentiment agrees with the ratings in {balanced:.0%} of {checked.height:,} reviews (both sides weighed alike; below "
-            f"{LEAST_AGREEMENT:.0%}), and in {low:,} of {places.height:,} restaurants less often than that; see rating_agreement, "
-            "try --calibrate-on ratings or another --model"
-        )
-    elif balanced is not None and before is not None and before - balanced >= FALL and min(sides["len"]) >= LEAST_RATED:
-        warning = (
-            f"sentiment agrees with the ratings in {balanced:.0%} of {checked.height:,} reviews (both sides weighed alike), in the run "
-            f"before in {before:.0%}; see rating_agreement for the restaurants"
-        )
-    counted = pairs.filter(rating=3)["sentiment"].value_counts()
-    three = dict.fromkeys(("positive", "neutral", "negative"), 0) | dict(counted.iter_rows())
-    share = int(checked["right"].sum()) / checked.height
-    return Agreement(checked.height, share, balanced, places.height, low, three, warning)
+    def __init__(self) -> None:
+        self._right: Counter[bool] = Counter()
+        self._number: Counter[bool] = Counter()
+        self._places = self._low = 0
+        self._three = Counter(dict.fromkeys(("positive", "neutral", "negative"), 0))
+
+    def add(self, dump: pl.DataFrame, labelled: pl.DataFrame) -> Held:
+        """`dump`: restaurant_id, review_id, rating; `labelled`: restaurant_id, review_id, sentiment; all that there is of each restaurant.
+        Reviews that are only in one of them, or have no label, count for nothing. Returns itself."""
+        ids = ["restaurant_id", "review_id"]
+        pairs = dump.select(*ids, "rating").join(labelled.select(*ids, "sentiment").drop_nulls(), on=ids).drop_nulls("rating")
+        wanted = pl.when("positive").then(pl.lit("positive")).otherwise(pl.lit("negative"))
+        checked = pairs.with_columns(positive=positive()).drop_nulls("positive").with_columns(right=pl.col("sentiment") == wanted)
+        for side, number, right in checked.group_by("positive").agg(pl.len(), pl.col("right").sum()).iter_rows():
+            self._number[side] += number
+            self._right[side] += right
+        places = checked.group_by("restaurant_id").agg(pl.len(), share=pl.col("right").mean()).filter(pl.col("len") >= LEAST_OF_RESTAURANT)
+        self._places += places.height
+        self._low += places.filter(pl.col("share") < LEAST_AGREEMENT).height
+        self._three.update(dict(pairs.filter(rating=3)["sentiment"].value_counts().iter_rows()))
+        return self
+
+    def told(self, before: float | None = None) -> Agreement | None:
+        """`before`: `balanced` of the run before. None without a rated and labelled review."""
+        number = self._number.total()
+        if not number:
+            return None
+        both = len(self._number) == 2
+        balanced = sum(self._right[side] / self._number[side] for side in self._number) / 2 if both else None
+        warning = None
+        if balanced is not None and min(self._number.values()) >= LEAST_RATED:
+            agrees = f"sentiment agrees with the ratings in {balanced:.0%} of {number:,} reviews (both sides weighed alike"
+            if balanced < LEAST_AGREEMENT:
+                warning = (
+                    f"{agrees}; below {LEAST_AGREEMENT:.0%}), and in {self._low:,} of {self._places:,} restaurants less often than that; "
+                    "see rating_agreement, try --calibrate-on ratings or another --model"
+                )
+            elif before is not None and before - balanced >= FALL:
+                warning = f"{agrees}), in the run before in {before:.0%}; see rating_agreement for the restaurants"
+        return Agreement(number, self._right.total() / number, balanced, self._places, self._low, dict(self._three), warning)
+
+
+def agreement(dump: pl.DataFrame, labelled: pl.DataFrame, before: float | None = None) -> Agreement | None:
+    """All at once."""
+    return Held().add(dump, labelled).told(before)

@@ -7,8 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,21 @@ import polars as pl
 
 from pipeline import previous, results
 from pipeline.accounts import Accounts
-from pipeline.agreement import agreement
+from pipeline.agreement import Agreement
 from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
-from pipeline.changes import changes, merged
-from pipeline.deadlines import deadline_counts, with_deadlines
+from pipeline.changes import changes
 from pipeline.job import Job, Progress, Stop
-from pipeline.manifest import describe, digest, plain
+from pipeline.manifest import digest, plain
 from pipeline.order import Order
+from pipeline.publishing import Publication
 from pipeline.queries import read_queries
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.schedule import Schedule
 from pipeline.service_levels import attained
+from pipeline.spread import ranges_for, scratch_in
 from pipeline.store import Store
 from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
@@ -52,7 +52,7 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
     has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise to end the run."""
     stop = stop or Stop()
     seconds: dict[str, float] = {}
-    with results.lock(job.output):
+    with results.lock(job.output), scratch_in(job.output) as scratch:
         before = previous.find(Results, job.output, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
@@ -72,59 +72,46 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
             marks = changed.fingerprints
             if unknown := job.priorities.unknown(marks):
                 progress.stage(unknown)
-            answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
+            ranges = ranges_for(dump.reviews["restaurant_id"], int(dump.reviews.estimated_size()), scratch)
+            answered = answer_all(
+                changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside, ranges
+            )
             store.flush()
             answers = store.counts
-            requests = pl.concat([answered.tables.requests, *([beside.tables.requests] if beside else [])])
-            costs = accounts.settle(requests, answered.idle_s)
-            levels = attained(job.service_levels, requests, answered.tables.restaurants)
+            found = Publication(dump, changed, answered, before, beside, job)
+            costs = accounts.settle(found.requests, answered.idle_s)
+            levels = attained(job.service_levels, found.own)
         seconds["load"] += runtime.loaded_s
         seconds["generate"] -= runtime.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
-        tables = replace(answered.tables, rejects=dump.rejects, requests=requests)
-        if before:
-            tables = merged(tables, before, changed.unchanged, job, answered.compared)
-            if (not beside or beside.unchanged) and changed.nothing_new(tables, before, job):
-                loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
-                number = len(changed.fingerprints)
-                progress.stage(f"nothing to do: none of {number:,} restaurants has changed since the committed run{loaded}")
-                return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
+        if before and found.nothing_new:
+            loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
+            progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
+            return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
         stop()
-        deadlines = {name: moment for name, moment in job.priorities.deadlines.items() if name in marks}
-        tables = replace(tables, restaurants=with_deadlines(tables.restaurants, deadlines, answered.first_request))
         with measured(seconds, "write"):
             progress.stage("writing")
             run_id = results.new_run_id()
-            agreed = agreement(dump.reviews, tables.reviews, agreed_before(before))
-            if agreed and agreed.warning:
-                progress.stage(f"warning: {agreed.warning}")
-            checked = {"store": answers, "rating_agreement": asdict(agreed) if agreed else None, "costs": costs, "service_levels": levels}
-            described = (
-                described_run(job, order, runtime, fits, before)
-                | prioritised(job, schedule, tables.restaurants, answered.first_request)
-                | checked
-            )
-            manifest = describe(run_id, dump.files, tables, set(marks), described, seconds)
-            results.write(job.output, run_id, tables, *(beside.published(manifest) if beside else (manifest,)))
+
+            def described(agreed: Agreement | None, deadlines: Mapping[str, Any] | None) -> dict[str, Any]:
+                if agreed and agreed.warning:
+                    progress.stage(f"warning: {agreed.warning}")
+                return {
+                    **described_run(job, order, runtime, fits, before),
+                    "first_request": answered.first_request.isoformat(timespec="milliseconds"),
+                    "urgent": sorted(job.priorities.urgent),
+                    "max_overtake": schedule.max_overtake,  # in tokens, also where a time was given
+                    "deadlines": deadlines,
+                    "store": answers,
+                    "rating_agreement": asdict(agreed) if agreed else None,
+                    "costs": costs,
+                    "service_levels": levels,
+                }
+
+            found.write(run_id, described, seconds, stop)
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)
-
-
-def agreed_before(before: previous.Previous[Any] | None) -> float | None:
-    """How well the labels of the run before agreed with the ratings, both sides weighed alike; None where nobody knows."""
-    found = (before.manifest.get("rating_agreement") or {}) if before else {}
-    return found.get("balanced")
-
-
-def prioritised(job: Job, schedule: Schedule, restaurants: pl.DataFrame, first_request: datetime) -> dict[str, Any]:
-    """What the manifest says of those who went first or waited. `max_overtake` in tokens, also where a time was given."""
-    return {
-        "first_request": first_request.isoformat(timespec="milliseconds"),
-        "urgent": sorted(job.priorities.urgent),
-        "max_overtake": schedule.max_overtake,
-        "deadlines": deadline_counts(restaurants),
-    }
 
 
 def described_run(

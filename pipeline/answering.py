@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from pipeline.beside import Beside
+from pipeline.collected import Collected
 from pipeline.comparing import Comparing
 from pipeline.errors import BadConfiguration
 from pipeline.groups import Groups, group, sample_rates
@@ -16,12 +17,11 @@ from pipeline.reads import together
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Tokenised, tokenise
 from pipeline.reviews import Dump
-from pipeline.rows import Row, tables_of
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.schedule import Schedule
+from pipeline.spread import WHOLE, Ranges
 from pipeline.store import Store
-from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import ComparisonTask
 from pipeline.tasks.query_expansion import QueryExpansionTask
@@ -42,11 +42,10 @@ WORDINGS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`tables`: a row for each restaurant. `compared`: comparisons of other restaurants that have changed with these. `idle_s`: seconds
-    between requests in which the engine had nothing to do. `first_request`: when it was asked, by the run's clock."""
+    """`found`: of each restaurant, and comparisons of others that have changed with these. `idle_s`: seconds between requests in which the
+    engine had nothing to do. `first_request`: when it was asked, by the run's clock."""
 
-    tables: Results
-    compared: list[Row]
+    found: Collected
     first_request: datetime
     idle_s: float = 0.0
 
@@ -63,14 +62,16 @@ def answer_all(
     progress: Progress,
     stop: Stop,
     beside: Beside | None = None,
+    ranges: Ranges = WHOLE,
 ) -> Answered:
-    """All that the tasks find out of a dump's restaurants. Where nothing has to be asked, no engine is loaded.
+    """All that the tasks find out of a dump's restaurants, in `ranges` of them. Where nothing has to be asked, no engine is loaded.
 
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
+    found = Collected(job.tasks, fingerprints, comparing.due.keys(), ranges)
     if dump.reviews.is_empty() and not comparing.due and not (beside and beside.due):
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump).hand_out(["arrival"]))
-        return Answered(*tables_of(nothing, dump.rejects, job.tasks, fingerprints), schedule.clock.moment(schedule.clock.now_s))
+        return Answered(found.take(nothing), schedule.clock.moment(schedule.clock.now_s))
     tokens = runtime.tokens
     tasks = tasks_for(job.tasks, tokens, fits)
     groups, budget = grouped(dump, runtime, tasks, job)
@@ -78,18 +79,17 @@ def answer_all(
     if schedule.assumption:
         progress.stage(schedule.assumption)
     comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
-    loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables)
+    loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables, ranges.folder)
     in_turn = schedule.in_turn(groups.standings(partial(schedule.predictor.expected, tasks=job.tasks, chunk_tokens=budget)))
     restaurants = tokenise(groups.open(in_turn), tokens, budget, job.max_reviews)
     with watched(loop, runtime.engine, stop, store.suspect):
         for name, stand in comparing.due.items():
             if comparison:
-                loop.follow(Restaurant(name, ()), comparison.name, comparison.plan(stand))
+                loop.follow(Restaurant(name, ()), stand)
         if beside:
             beside.begin(loop)
         outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop, beside)
-        tables, compared = tables_of(outcomes, dump.rejects, job.tasks, fingerprints, comparing.rows)
-        return Answered(tables, compared, schedule.clock.moment(schedule.clock.now_s - loop.now_s), loop.idle_s)
+        return Answered(found.take(outcomes), schedule.clock.moment(schedule.clock.now_s - loop.now_s), loop.idle_s)
 
 
 def all_outcomes(

@@ -80,14 +80,18 @@ class Beside:
             and self.tables.rejects.sort(place).equals(self._before.rejects.sort(place))
         )
 
-    def published(self, manifest: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-        """The run's manifest with the queries in its inputs and counts, and the files beside the others."""
+    @property
+    def files(self) -> dict[str, pl.DataFrame]:
+        """Tables by name, beside the others."""
+        return dict(zip(FILES, (self.tables.queries, self.tables.rejects), strict=True))
+
+    def told(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The run's manifest with the queries in its inputs and counts."""
         counted = counts(self.tables, set(self._marks))
         both = {name: manifest["counts"][name] + counted[name] for name in ("selected", "missing")}
         status = "complete" if manifest["status"] == "complete" and set(counted["queries"]) <= {"ok"} else "incomplete"
         inputs = [*manifest["inputs"], *({**asdict(one), "holds": "queries"} for one in self._queries.files)]
-        told = {**manifest, "status": status, "inputs": inputs, "counts": {**manifest["counts"], **counted, **both}}
-        return told, dict(zip(FILES, (self.tables.queries, self.tables.rejects), strict=True))
+        return {**manifest, "status": status, "inputs": inputs, "counts": {**manifest["counts"], **counted, **both}}
 
 
 def counts(tables: Expanded, selected: Collection[str]) -> dict[str, Any]:

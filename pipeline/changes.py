@@ -3,7 +3,7 @@ them. The same for a run and for its plan."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
@@ -16,7 +16,6 @@ from pipeline.job import Job
 from pipeline.manifest import digest
 from pipeline.previous import Previous
 from pipeline.reviews import Dump
-from pipeline.rows import Row
 from pipeline.runtime import Runtime
 from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit
@@ -31,9 +30,9 @@ class Changes:
     compared: Comparing
     dump: Dump
 
-    def nothing_new(self, tables: Results, before: Previous[Results], job: Job) -> bool:
-        """Whether readers see these tables already."""
-        return self.unchanged == set(self.fingerprints) and before.holds(tables, None if job.update else job.selection)
+    def all_unchanged(self, before: Previous[Results], job: Job) -> bool:
+        """Whether readers see the results of this selection, and no restaurant of it has changed."""
+        return self.unchanged == self.fingerprints.keys() and before.chosen_by(None if job.update else job.selection)
 
 
 def changes(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit], before: Previous[Results] | None) -> Changes:
@@ -59,9 +58,12 @@ def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> p
     return before.results.reviews.filter(pl.col("sentiment").is_not_null()).select("restaurant_id", "review_id")
 
 
-def merged(tables: Results, before: Previous[Results], unchanged: Collection[str], job: Job, compared: Sequence[Row] = ()) -> Results:
-    """These tables and what is kept of the run before; `compared`: comparisons that are other ones now."""
-    tables = tables.carry_over(before.results, unchanged).compared_anew(compared)
+def merged(tables: Results, second: pl.DataFrame, before: Previous[Results] | None, unchanged: Collection[str], job: Job) -> Results:
+    """These tables, what is kept of the run before, and what comparisons have found out of both (`second`: rows of SECOND). All of them, or
+    all of one range of restaurants."""
+    if before is None:
+        return tables.compared(second)
+    tables = tables.carry_over(before.results, unchanged).compared(second)
     return tables.keep_others(before.results) if job.update and before.here else tables
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import PurePath
 
 import polars as pl
@@ -59,15 +60,24 @@ MOST_LISTED = 30
 """Columns named in an error."""
 
 
-def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEWS) -> pl.DataFrame:
-    """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`."""
+def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEWS, pieces: int = 1) -> Iterator[pl.DataFrame]:
+    """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`; in so many pieces of
+    about as many rows. Raises BadData."""
     wanted = contract.names_in_file(columns)
     with _reading(path):
         scan = _scan(path, {theirs: contract.columns[name] for name, theirs in wanted.items()})
         found = scan.collect_schema()
+        height = scan.select(pl.len()).collect().item() if pieces > 1 else None
     _check_columns(path, wanted, columns, found, contract.required)
     present = {name: theirs for name, theirs in wanted.items() if theirs in found}
-    raw = _collect(path, scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present).with_row_index("source_row")
+    chosen = scan.select(**{name: pl.col(theirs) for name, theirs in present.items()})
+    length = -(-height // pieces) if height else None
+    for start in range(0, height or 1, length or 1):
+        yield _converted(path, _collect(path, chosen, present, start, length), present, contract, start)
+
+
+def _converted(path: str, read: pl.DataFrame, present: Collection[str], contract: Contract, start: int) -> pl.DataFrame:
+    raw = read.with_row_index("source_row", start)
     decoded = raw.with_columns(_decode(column) for column in raw).select(
         pl.lit(path).alias("source_file"),
         pl.col("source_row").cast(pl.Int64),
@@ -76,7 +86,8 @@ def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEW
             for name, dtype in contract.columns.items()
         ),
     )
-    return decoded.with_columns(undecodable=raw["text"].is_not_null() & decoded["text"].is_null())
+    undecodable = raw["text"].is_not_null() & decoded["text"].is_null() if "text" in present else pl.lit(False)
+    return decoded.with_columns(undecodable=undecodable)
 
 
 def read_values(path: str, name: str) -> pl.Series:
@@ -87,7 +98,7 @@ def read_values(path: str, name: str) -> pl.Series:
         found = scan.collect_schema()
     if name not in found:
         raise BadData(f"{printable(path)}: has no column '{printable(name)}' (columns found: {_listing(found)})")
-    return _decode(_collect(path, scan.select(name), {name: name}).to_series())
+    return _decode(_collect(path, scan.select(name), {name: name}, 0, None).to_series())
 
 
 def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
@@ -170,24 +181,30 @@ def blank(column: pl.Expr) -> pl.Expr:
     return ~column.str.contains(VISIBLE)
 
 
-def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str]) -> pl.DataFrame:
+def _collect(path: str, frame: pl.LazyFrame, present: Mapping[str, str], start: int, length: int | None) -> pl.DataFrame:
+    """`length` rows from `start` on, all where it is None."""
     with _reading(path):
         try:
-            return frame.collect(engine="streaming")
+            return frame.slice(start, length).collect(engine="streaming")
         except (PolarsError, PanicException) as error:
             if is_remote(path) or "utf" not in str(error).lower():
                 raise
         # One string that is not UTF-8 makes Polars refuse the whole file. Arrow does not look: read such columns as bytes, decode by row.
-        return pl.DataFrame([_column(path, frame.select(name), theirs) for name, theirs in present.items()])
+        return pl.DataFrame([_column(path, frame.select(name), theirs, start, length) for name, theirs in present.items()])
 
 
-def _column(path: str, frame: pl.LazyFrame, theirs: str) -> pl.Series:
+def _column(path: str, frame: pl.LazyFrame, theirs: str, start: int, length: int | None) -> pl.Series:
     try:
-        return frame.collect(engine="streaming").to_series()
+        return frame.slice(start, length).collect(engine="streaming").to_series()
     except PolarsError:
-        column = pq.ParquetFile(path, read_dictionary=[theirs]).read(columns=[theirs]).column(theirs)
+        file = pq.ParquetFile(path, read_dictionary=[theirs])
+        ends = list(accumulate(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)))
+        last = ends[-1] if length is None else start + length
+        groups = [i for i, end in enumerate(ends) if end > start and end - file.metadata.row_group(i).num_rows < last]
+        before = ends[groups[0]] - file.metadata.row_group(groups[0]).num_rows if groups else 0
+        column = file.read_row_groups(groups, columns=[theirs]).column(theirs)
         parts = [pl.Series(part.dictionary.cast(pa.large_binary())).gather(pl.Series(part.indices)) for part in column.chunks]
-        return pl.concat(parts).alias(frame.collect_schema().names()[0])
+        return pl.concat(parts).slice(start - before, length).alias(frame.collect_schema().names()[0])
 
 
 @contextmanager

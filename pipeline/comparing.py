@@ -15,21 +15,22 @@ from pipeline.peers import choose_peers
 from pipeline.previous import Previous
 from pipeline.records import Praise, Strength
 from pipeline.reviews import Dump
-from pipeline.tables import COMPARISON_COLUMNS, Results, parted
+from pipeline.tables import Results, parted
 from pipeline.tasks.comparison import Stand
 from pipeline.tasks.figures import comparable, figures_of, mark_of
+
+_OF_A_STAND = ("restaurant_id", "strengths", "fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparing:
     """`peers` and `languages` by restaurant. `tables`: of restaurants that the run does not look at. `due`: those of them whose comparison
-    may have to change, with their committed rows."""
+    may have to change."""
 
     peers: Mapping[str, tuple[str, ...]]
     languages: Mapping[str, str]
     tables: Mapping[str, Praise | None] = field(default_factory=dict)
     due: Mapping[str, Stand] = field(default_factory=dict)
-    rows: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def comparing(
@@ -50,11 +51,14 @@ def comparing(
         peers |= {name: tuple(chosen) for name, chosen in kept if name in peers and chosen}
     running = set(selected) - set(unchanged)
     tables = {name: table for name, table in before.results.praise.items() if name not in running and (narrow or name in unchanged)}
-    rows = {row["restaurant_id"]: row for row in committed.filter(pl.col("strengths").is_not_null()).iter_rows(named=True)}
-    stands = {name: _stand(row, languages[name], table) for name, row in rows.items() if (table := tables.get(name)) is not None}
-    due = {name: stand for name, stand in stands.items() if _may_change(stand, peers.get(name, ()), tables, running)}
-    shown = ("restaurant_id", *COMPARISON_COLUMNS)
-    return Comparing(peers, languages, tables, due, {name: {column: rows[name][column] for column in shown} for name in due})
+    due = {}
+    for row in committed.filter(pl.col("strengths").is_not_null()).select(*_OF_A_STAND).iter_rows(named=True):
+        name = row["restaurant_id"]
+        if (table := tables.get(name)) is not None:
+            stand = _stand(row, languages[name], table)
+            if _may_change(stand, peers.get(name, ()), tables, running):
+                due[name] = stand
+    return Comparing(peers, languages, tables, due)
 
 
 def main_languages(reviews: pl.DataFrame) -> dict[str, str]:

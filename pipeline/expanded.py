@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.queries import QUERIES
 from pipeline.records import Expansions, Outcome
-from pipeline.rows import request_row
+from pipeline.rows import paid_tokens, request_row
 from pipeline.tables import REQUESTS, at_no_cost, both_rejects, frame_of
 
 EXPANDED: dict[str, pl.DataType] = {
@@ -36,6 +36,7 @@ class Expanded:
     """The three tables of `expand-queries`."""
 
     job: ClassVar[str] = "expand-queries"
+    plural: ClassVar[str] = "queries"
     id: ClassVar[str] = "query_id"
     schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]] = {"queries": EXPANDED, "requests": REQUESTS}
     queries: pl.DataFrame
@@ -46,6 +47,12 @@ class Expanded:
     def rows(self) -> pl.DataFrame:
         """One row per query."""
         return self.queries
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """Expansions that were kept, and dropped."""
+        kept = int(self.queries["expansions"].list.len().sum())
+        return {"expansions": kept, "dropped": int(self.queries["dropped_count"].sum())}
 
     @classmethod
     def empty(cls) -> Self:
@@ -85,7 +92,6 @@ def query_row(outcome: Outcome) -> dict[str, Any]:
     """The row of `queries.parquet`. Where there is no result, expansions and dropped_count are null and `error` says why."""
     (query,) = outcome.restaurant.reviews
     result: Expansions | None = outcome.results.get("query_expansion")
-    paid = [asked.answer for asked in outcome.asked if not asked.reused]
     return {
         "query_id": outcome.restaurant.restaurant_id,
         "text": query.text,
@@ -94,9 +100,7 @@ def query_row(outcome: Outcome) -> dict[str, Any]:
         "error": "; ".join(outcome.errors.values()) or None,
         "expansions": list(result.found) if result else None,
         "dropped_count": result.dropped if result else None,
-        "prompt_tokens": sum(answer.prompt_tokens for answer in paid),
-        "cached_tokens": sum(answer.cached_tokens for answer in paid),
-        "output_tokens": sum(answer.output_tokens for answer in paid),
+        **paid_tokens(outcome),
         "finished_s": outcome.finished_s,
         "reused": False,
     }

@@ -14,7 +14,7 @@ from pipeline.asked_queries import TASK, fingerprints, in_turn, priced, settings
 from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
-from pipeline.manifest import describe_expansions
+from pipeline.manifest import Tally
 from pipeline.order import Order
 from pipeline.queries import Queries, read_queries
 from pipeline.run import Loop
@@ -54,7 +54,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         if before:
             tables = tables.carry_over(before.results, unchanged)
             tables = tables.keep_others(before.results) if job.update and before.here else tables
-            if unchanged == set(marks) and before.holds(tables, None if job.update else job.selection):
+            if unchanged == set(marks) and before.chosen_by(None if job.update else job.selection) and before.holds(tables):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
                 progress.stage(f"nothing to do: none of {len(marks):,} queries has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
@@ -63,8 +63,9 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             progress.stage("writing")
             run_id = results.new_run_id()
             described = described_run(job, order, runtime, fits, before) | {"store": answers, "costs": costs}
-            manifest = describe_expansions(run_id, queries.files, tables, set(marks), described, seconds)
-            results.write(job.output, run_id, tables, manifest)
+            tally = Tally(Expanded, marks.keys())
+            tally.add(tables)
+            results.write(job.output, run_id, [tables], lambda: tally.manifest(run_id, queries.files, tables.requests, described, seconds))
             with stop.held():
                 path = results.publish(job.output, run_id)
         return Committed(path, json.loads(path.read_text()), seconds)

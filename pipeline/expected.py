@@ -179,12 +179,10 @@ class Following:
                 for stage in ("compare", "strength"):
                     self._text(stage, moving / len(peers) if stand.shown else 1.0, most=1)
                 continue
-            plan = task.plan(stand)
+            plan = task.plan(stand, {peer: tables.get(peer) for peer in peers})
             try:
-                next(plan)  # needs the tables of its peers
-                requests = plan.send({peer: tables.get(peer) for peer in peers})
+                requests = next(plan)
                 while True:
-                    assert isinstance(requests, Sequence)
                     found = self.replay.ask(requests, reviews=stand.table.reviews)
                     # What is asked next does not depend on this answer.
                     requests = plan.send({one.key: found.get(one.key, Answer(one.key, error=UNANSWERED)) for one in requests})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -13,19 +13,30 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 
 
-def asked_of_engine(requests: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `requests.parquet` that an engine was given in this run."""
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
+Requests = pl.DataFrame | pl.LazyFrame
+"""Rows of `requests.parquet`, in memory or in files."""
+
+
+def asked_of_engine(requests: Rows) -> Rows:
+    """Those that an engine was given in this run."""
     return requests.filter(~pl.col("reused") & pl.col("position").is_not_null())
 
 
-def answer_tokens(asked: pl.DataFrame) -> dict[tuple[str, str], float]:
+def totals(requests: Requests) -> dict[str, int]:
+    """How many `requests`, how many of them `reused`, and their tokens by kind."""
+    counted = requests.lazy().select(pl.len().alias("requests"), pl.col("reused", *TOKENS).sum()).collect(engine="streaming")
+    return {name: int(value or 0) for name, value in counted.row(0, named=True).items()}
+
+
+def answer_tokens(asked: Requests) -> dict[tuple[str, str], float]:
     """Mean output tokens of an answer that ended by itself or was cut off, by task and stage. `asked`: of an engine; task, stage, status,
     output_tokens."""
-    came = asked.filter(pl.col("status") != "failed").group_by("task", "stage").agg(pl.col("output_tokens").mean())
-    return {(task, stage): mean for task, stage, mean in came.iter_rows()}
+    came = asked.lazy().filter(pl.col("status") != "failed").group_by("task", "stage").agg(pl.col("output_tokens").mean())
+    return {(task, stage): mean for task, stage, mean in came.collect(engine="streaming").iter_rows()}
 
 
-def by_task(requests: pl.DataFrame, seconds: float | None, rates: CostModel) -> list[dict[str, Any]]:
+def by_task(requests: Requests, seconds: float | None, rates: CostModel) -> list[dict[str, Any]]:
     """A row per task (`stage` is null) and per stage of it: requests, tokens, of each kind of seconds in `requests.parquet` the mean and
     the percentiles p50, p95, p99 (linear between neighbours), and what it took of the engine.
 
@@ -34,10 +45,12 @@ def by_task(requests: pl.DataFrame, seconds: float | None, rates: CostModel) -> 
     tasks is the measured time. `ms_per_token`: engine_s over uncached prompt tokens and output tokens. Both are null where the engine wrote
     no steps down.
     """
-    asked = asked_of_engine(requests)
-    stages = asked.group_by("task", "stage").agg(*_figures())
-    tasks = asked.group_by("task").agg(pl.lit(None, pl.String).alias("stage"), *_figures())
-    rows = pl.concat([tasks, stages.select(tasks.columns)]).sort("task", "stage", nulls_last=False)
+    asked = asked_of_engine(requests.lazy())
+    rows = _by(asked, pl.len().alias("requests"), *(pl.col(name).sum() for name in TOKENS))
+    for name in SECONDS:  # a kind at a time: of many requests one such column is what has to be in memory
+        spread = [pl.col(name).quantile(q, "linear").alias(f"{name} {label}") for label, q in QUANTILES.items()]
+        figures = _by(asked, pl.col(name).mean().alias(f"{name} mean"), *spread)
+        rows = rows.join(figures, on=["task", "stage"], nulls_equal=True, maintain_order="left")
     weight = (pl.col("prompt_tokens") - pl.col("cached_tokens")) * rates.prefill_s + pl.col("output_tokens") * rates.decode_s
     all_weights = pl.col("weight").filter(pl.col("stage").is_null()).sum()
     computed = pl.col("prompt_tokens") - pl.col("cached_tokens") + pl.col("output_tokens")
@@ -47,11 +60,11 @@ def by_task(requests: pl.DataFrame, seconds: float | None, rates: CostModel) -> 
     return [_row(row) for row in rows.fill_nan(None).iter_rows(named=True)]
 
 
-def _figures() -> list[pl.Expr]:
-    counts = [pl.len().alias("requests"), *(pl.col(name).sum() for name in TOKENS)]
-    means = [pl.col(name).mean().alias(f"{name} mean") for name in SECONDS]
-    spread = [pl.col(name).quantile(q, "linear").alias(f"{name} {label}") for name in SECONDS for label, q in QUANTILES.items()]
-    return [*counts, *means, *spread]
+def _by(asked: pl.LazyFrame, *figures: pl.Expr) -> pl.DataFrame:
+    """Of each stage, and of each task with no stage, by name, the task first."""
+    stages = asked.group_by("task", "stage").agg(*figures)
+    tasks = asked.group_by("task").agg(pl.lit(None, pl.String).alias("stage"), *figures)
+    return pl.concat([tasks, stages]).collect(engine="streaming").sort("task", "stage", nulls_last=False)
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

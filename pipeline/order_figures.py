@@ -104,7 +104,7 @@ def _levels(levels: Sequence[ServiceLevel], timeline: Timeline) -> list[dict[str
     requests = timeline.requests.join(timeline.restaurants.select("arrival", "restaurant_id"), on="arrival")
     requests = requests.with_columns(position=pl.lit(0), reused=pl.lit(False))
     only_compared = pl.col("finished_s").is_null() & pl.col("status").is_in(["ok", "partial"])
-    return attained(levels, requests, timeline.restaurants.with_columns(reused=only_compared))
+    return attained(levels, [(requests, timeline.restaurants.with_columns(reused=only_compared))])
 
 
 def _deadlines(timeline: Timeline) -> dict[str, Any] | None:

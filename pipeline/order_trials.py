@@ -126,10 +126,11 @@ class Course:
             answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
         steps = log.since(spent)
         taken = (log.spent - spent).steps
-        timeline = measured_timeline(answered.tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
+        tables = answered.found.tables(self.dump.rejects)
+        timeline = measured_timeline(tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
         due_s = {name: (moment - answered.first_request).total_seconds() for name, moment in priorities.deadlines.items()}
         timeline = replace(timeline, due_s=due_s)
-        return Trial(setting, answered.tables, timeline, steps, witness.requests, witness.answers, witness.restaurants)
+        return Trial(setting, tables, timeline, steps, witness.requests, witness.answers, witness.restaurants)
 
     def bundles(
         self,

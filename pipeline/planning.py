@@ -34,7 +34,7 @@ from pipeline.runtime import Machine, Runtime, Weightless
 from pipeline.schedule import Schedule
 from pipeline.stored import StoredAnswers
 from pipeline.surveying import Survey, survey
-from pipeline.tables import Results
+from pipeline.tables import SECOND, Results
 from pipeline.without_weights import UNKNOWN
 from pipeline.work import Work
 
@@ -154,8 +154,8 @@ def _nothing_to_do(found: Survey, changed: Changes, dump: Dump, before: Previous
     if before is None or not changed.dump.reviews.is_empty() or any(one.most for _, one in found.amounts):
         return False
     nothing = {name: pl.DataFrame(schema=getattr(before.results, name).schema) for name in ("restaurants", "reviews", "requests")}
-    tables = merged(Results(rejects=dump.rejects, **nothing), before, changed.unchanged, job)
-    return (beside is None or beside.unchanged) and changed.nothing_new(tables, before, job)
+    tables = merged(Results(rejects=dump.rejects, **nothing), pl.DataFrame(schema=SECOND), before, changed.unchanged, job)
+    return (beside is None or beside.unchanged) and changed.all_unchanged(before, job) and before.holds(tables)
 
 
 def _limits(job: Job, amounts: Amounts, max_overtake: float | None) -> list[str]:

@@ -37,16 +37,15 @@ class Previous(Generic[T]):
         """Whether some comparison in it may be older than its peers' rows: a narrow run leaves those of others alone."""
         return self.manifest.get("updated") is not None
 
-    def holds(self, tables: T, selection: Selection | None) -> bool:
-        """Whether readers of this output already see these tables as the results of this selection (None: whatever it was)."""
-        rows = [tables.id, "fingerprint"]
-        place = ["source_file", "source_row"]
-        return (
-            self.here
-            and (selection is None or self.manifest.get("selection") == plain(asdict(selection)))
-            and tables.rows.select(rows).equals(self.results.rows.select(rows))
-            and tables.rejects.sort(place).equals(self.results.rejects.sort(place))
-        )
+    def chosen_by(self, selection: Selection | None) -> bool:
+        """Whether readers of this output see the results of this selection (None: whatever it was)."""
+        return self.here and (selection is None or self.manifest.get("selection") == plain(asdict(selection)))
+
+    def holds(self, tables: T) -> bool:
+        """Whether it has these rows, and no others."""
+        rows, place = [tables.id, "fingerprint"], ["source_file", "source_row"]
+        same = tables.rows.select(rows).equals(self.results.rows.select(rows))
+        return same and tables.rejects.sort(place).equals(self.results.rejects.sort(place))
 
 
 def find(kind: type[T], output: Path, selection: Selection, update: bool, warn: Callable[[str], None]) -> Previous[T] | None:

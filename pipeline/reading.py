@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -14,29 +16,59 @@ MOST_INPUT_BYTES = 50 << 30
 """Of the columns read, uncompressed, over all files."""
 MOST_TEXT_BYTES = 1_000_000
 """Of one text, name or id. No review is longer than a novel; what is would cost a run's memory and time for nothing."""
+PIECE_BYTES = 128 << 20
+"""Of a file's columns, uncompressed, that are in memory at once on their way to where they are kept."""
 KEPT_CHARACTERS = 200
 """Of a value over that limit, in its reject."""
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of an input. `sizes`: bytes that each holds in the columns read, as its footer promises."""
+
+    paths: Sequence[str]
+    sizes: Sequence[int]
+    columns: Mapping[str, str]
+    contract: Contract
+    most: int
+
+    @property
+    def size(self) -> int:
+        """Of all of them, in bytes."""
+        return sum(self.sizes)
+
+    def pieces(self, contract: Contract | None = None) -> Iterator[pl.DataFrame]:
+        """All rows, some PIECE_BYTES of a file at a time, with `source_file`, `source_row`, `undecodable` and `arrival` (row number over
+        all files). `contract`: of fewer columns. Raises BadData.
+
+        What the files hold is added up twice: as promised, before anything is read, and as text that came out of them, since a dictionary
+        may stand for a thousand times its size."""
+        wanted = contract or self.contract
+        arrival = texts = 0
+        for path, size in zip(self.paths, self.sizes, strict=True):
+            for piece in read_file(path, self.columns, wanted, size // PIECE_BYTES + 1):
+                texts += _text_bytes(piece, wanted)
+                _check_held("of text", texts, self.most)
+                yield piece.with_row_index("arrival", arrival)
+                arrival += piece.height
+
+
+@contextmanager
+def opened(inputs: Sequence[str], columns: Mapping[str, str], contract: Contract, most: int) -> Iterator[Files]:
+    """Files to be read inside. `columns` maps the contract's names to the files'; `most`: bytes that the columns read may hold. Raises
+    NoInput, BadData; TryAgain at the end where one of them changed meanwhile."""
+    paths = find(inputs)
+    with unchanged(paths):
+        wanted = set(contract.names_in_file(columns).values())
+        files = Files(paths, [check(path, wanted) for path in paths], columns, contract, most)
+        _check_held("uncompressed", files.size, most)
+        yield files
+
+
 def read_files(inputs: Sequence[str], columns: Mapping[str, str], contract: Contract, most: int) -> tuple[pl.DataFrame, list[InputFile]]:
-    """All rows, with `source_file`, `source_row`, `undecodable` and `arrival` (row number over all files), and the files they are from.
-
-    `columns` maps the contract's names to the files'; `most`: bytes that the columns read may hold. Raises NoInput, BadData, TryAgain.
-    """
-    files = find(inputs)
-    with unchanged(files):
-        rows = _read(files, columns, contract, most).with_row_index("arrival")
-        return rows, [describe(path) for path in files]
-
-
-def _read(files: Sequence[str], columns: Mapping[str, str], contract: Contract, most: int) -> pl.DataFrame:
-    """What the files hold is added up twice: as promised, before anything is read, and as text that came out of them, since a dictionary
-    may stand for a thousand times its size."""
-    wanted = set(contract.names_in_file(columns).values())
-    _check_held("uncompressed", sum(check(path, wanted) for path in files), most)
-    parts = [read_file(path, columns, contract) for path in files]
-    _check_held("of text", sum(_text_bytes(part, contract) for part in parts), most)
-    return pl.concat(parts)
+    """All rows at once, and the files they are from. Raises NoInput, BadData, TryAgain."""
+    with opened(inputs, columns, contract, most) as files:
+        return pl.concat(files.pieces()), [describe(path) for path in files.paths]
 
 
 def _check_held(of_what: str, found: int, most: int) -> None:

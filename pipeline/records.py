@@ -123,17 +123,8 @@ class Praise:
         return self.praising.get(aspect, 0) / self.reviews if self.reviews else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a plan may yield instead of requests: it goes on as soon as these restaurants' tables exist (None: there will be none)."""
-
-    restaurants: tuple[str, ...]
-
-
-Step = Sequence[Request] | Needs
-Plan = Generator[Step, Any, Any]
-"""What one task does for one restaurant: yields requests and is sent their answers by key, or yields Needs and is sent tables by
-restaurant; returns the task's result."""
+Plan = Generator[Sequence[Request], Any, Any]
+"""What one task does for one restaurant: yields requests, is sent their answers by key, and returns the task's result."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pipeline.amounts import Amounts, Longest
 from pipeline.prefix_cache import PrefixCache
-from pipeline.records import Answer, Needs, Request
+from pipeline.records import Answer, Request
 from pipeline.stored import StoredAnswers
 from pipeline.suspects import GIVEN_UP, MOST_DEATHS
 from pipeline.work import Task, Work
@@ -49,7 +49,7 @@ class Replay:
 
     def drive(self, work: Work, tasks: Sequence[Task] = ()) -> Reached:
         """Opens a restaurant's plans and answers what the store knows."""
-        steps = [(name, step) for name, step in work.open(tasks) if not isinstance(step, Needs)]
+        steps = list(work.open(tasks))
         known: dict[str, Answer] = {}
         left: dict[str, list[Request]] = {}
         while steps:
@@ -59,7 +59,7 @@ class Replay:
                 left[name] = [request for request in step if request.key not in known]
                 for request in step:
                     more = work.receive(name, known[request.key]) if request.key in known else ()
-                    if more and not isinstance(more, Needs):
+                    if more:
                         following.append((name, more))
             steps = following
         return Reached({name: requests for name, requests in left.items() if name in work.plans}, known)

@@ -8,8 +8,8 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from filelock import FileLock, Timeout
-from polars.exceptions import PolarsError
 
 from pipeline import durable
 from pipeline.errors import BadConfiguration, TryAgain, cannot_write
+from pipeline.table_file import TableFile, not_written
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -101,29 +101,48 @@ def new_run_id() -> str:
 
 
 def write(
-    output: Path, run_id: str, tables: DataclassInstance, manifest: Mapping[str, Any], beside: Mapping[str, pl.DataFrame] | None = None
+    output: Path,
+    run_id: str,
+    parts: Iterable[DataclassInstance],
+    manifest: Callable[[], Mapping[str, Any]],
+    beside: Mapping[str, pl.DataFrame] | None = None,
 ) -> Path:
-    """Writes the run's folder, a file per table, those `beside` too, its manifest last. Returns the folder; nobody sees it before
-    it is published.
+    """Writes the run's folder: a file per table, part after part, those `beside` too; then its manifest, asked for when all that is
+    written. Returns the folder; nobody sees it before it is published.
 
     Raises TryAgain where the disk is full or the output went away; then what was written of the run is gone again.
     """
     folder = output / RUNS / run_id
     try:
-        folder.mkdir()
-        for field in fields(tables):
-            _write_table(folder / f"{field.name}.parquet", getattr(tables, field.name))
+        with _on_disk(folder):
+            folder.mkdir()
+        with ExitStack() as open_files:
+            files: dict[str, TableFile] = {}
+            for part in parts:
+                for field in fields(part):
+                    if field.name not in files:
+                        files[field.name] = open_files.enter_context(TableFile(folder / f"{field.name}.parquet"))
+                    files[field.name].write(getattr(part, field.name))
         for name, frame in (beside or {}).items():
-            _write_table(folder / f"{name}.parquet", frame)
-        durable.write_json(folder / MANIFEST, manifest)
-        durable.sync_folder(folder)
-        durable.sync_folder(folder.parent)
-    except BaseException as error:
+            with TableFile(folder / f"{name}.parquet") as file:
+                file.write(frame)
+        told = manifest()
+        with _on_disk(folder):
+            durable.write_json(folder / MANIFEST, told)
+            durable.sync_folder(folder)
+            durable.sync_folder(folder.parent)
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, (OSError, PolarsError)):
-            raise TryAgain(f"{folder}: results could not be written ({durable.first_line(error)}); make room and run again") from None
         raise
     return folder
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise not_written(folder, error) from None
 
 
 def publish(output: Path, run_id: str) -> Path:
@@ -142,14 +161,6 @@ def publish(output: Path, run_id: str) -> Path:
     durable.sync_folder(output)
     _clean(output)
     return output / RUNS / run_id / MANIFEST
-
-
-def _write_table(path: Path, frame: pl.DataFrame) -> None:
-    frame.write_parquet(path, compression="zstd")
-    durable.sync(path)
-    written = pl.scan_parquet(path).select(pl.len()).collect().item()
-    if written != frame.height:
-        raise TryAgain(f"{path}: {written} rows of {frame.height} could be read back; check the disk and run again")
 
 
 def _point(link: Path, target: str) -> None:

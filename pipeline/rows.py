@@ -3,78 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
-from pipeline.batches import Batches
 from pipeline.records import Asked, Comparison, Outcome, Review, Sentiment, Strengths, Summary
-from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of, parted
+from pipeline.tables import TOKENS
 
 Row = dict[str, Any]
-TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 
 
-def tables_of(
-    outcomes: Iterable[Outcome],
-    rejects: pl.DataFrame,
-    tasks: Sequence[str],
-    fingerprints: Mapping[str, str],
-    due: Mapping[str, Row] | None = None,
-) -> tuple[Results, list[Row]]:
-    """The four tables. An outcome becomes its rows as it comes and is dropped with its texts and prompts.
-
-    A row in which something failed that may succeed another time gets no fingerprint, so that the next run looks at it again. `due`:
-    committed rows of restaurants that may get another comparison; those that got one are returned beside the tables.
-    """
-    restaurants: dict[str, Row] = {}
-    carried: dict[str, Row] = {}
-    reviews, requests = Batches(REVIEWS), Batches(REQUESTS)
-    for outcome in outcomes:
-        name = outcome.restaurant.restaurant_id
-        requests.add(request_row(asked) for asked in outcome.asked)
-        if not outcome.follows:
-            fingerprint = None if outcome.again else fingerprints[name]
-            restaurants[name] = {**restaurant_row(outcome, tasks), "fingerprint": fingerprint}
-            reviews.add(review_rows(outcome, tasks))
-        elif name in restaurants:
-            restaurants[name] |= compared(restaurants[name], outcome)
-        elif not outcome.pending:  # else the committed comparison stays until a run gets there
-            row = {**(due or {})[name], **dict.fromkeys(TOKENS, 0)}
-            if changed := compared(row, outcome):
-                carried[name] = {**row, **changed}
-    tables = Results(
-        frame_of(list(restaurants.values()), RESTAURANTS).sort("restaurant_id"),
-        reviews.frame().sort("restaurant_id", "review_id"),
-        rejects,
-        requests.frame(),
-    )
-    return tables, list(carried.values())
-
-
-def compared(row: Row, outcome: Outcome) -> Row:
-    """What a second stage changes in its restaurant's row; nothing where the figures are those that the row shows already."""
+def second_row(outcome: Outcome) -> Row | None:
+    """The row of a second stage; None where the figures are those that its restaurant's row shows already."""
     comparison: Comparison | None = outcome.results.get("comparison")
     if comparison is None and not outcome.errors:
-        return {}
-    paid = [asked.answer for asked in outcome.asked if not asked.reused]
-    changed: Row = {name: row[name] + sum(getattr(answer, name) for answer in paid) for name in TOKENS}
-    own, _ = parted(row["fingerprint"])
-    changed |= {"reused": False, "fingerprint": None}
+        return None
+    row: Row = {"restaurant_id": outcome.restaurant.restaurant_id, **paid_tokens(outcome)}
     if comparison is None:
-        reasons = [row["error"], *(f"{name}: {reason}" for name, reason in outcome.errors.items())]
-        status = "pending" if outcome.pending else "partial" if row["status"] == "ok" else row["status"]
-        missing = ("comparison_summary", "target_restaurant_strength", "strengths_kind", "peers", "compared_s")
-        return {**changed, **dict.fromkeys(missing), "status": status, "error": "; ".join(filter(None, reasons))}
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.errors.items())
+        return {**row, "reasons": reasons, "pending": outcome.pending}
     return {
-        **changed,
+        **row,
         "comparison_summary": comparison.summary,
         "target_restaurant_strength": comparison.strength,
         "strengths_kind": comparison.kind,
         "peers": list(comparison.peers),
         "compared_s": outcome.finished_s,
-        "fingerprint": f"{own}-{comparison.figures}" if own and not outcome.again else None,
+        "figures": None if outcome.again else comparison.figures,
     }
 
 
@@ -83,7 +37,6 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
     restaurant = outcome.restaurant
     reviews = restaurant.reviews
     ratings = [review.rating for review in reviews if review.rating is not None]
-    paid = [asked.answer for asked in outcome.asked if not asked.reused]
     return {
         "restaurant_id": restaurant.restaurant_id,
         "restaurant_name": restaurant.restaurant_name,
@@ -97,10 +50,16 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
         **(_counts(reviews, outcome.results.get("sentiment")) if "sentiment" in tasks else {}),
         **_summary(outcome.results.get("summary")),
         **_strengths(outcome.results.get("strengths")),
-        **{name: sum(getattr(answer, name) for answer in paid) for name in TOKENS},
+        **paid_tokens(outcome),
         "finished_s": outcome.finished_s,
         "reused": False,
     }
+
+
+def paid_tokens(outcome: Outcome) -> Row:
+    """Tokens of the answers that were asked for this restaurant, by kind."""
+    paid = [asked.answer for asked in outcome.asked if not asked.reused]
+    return {name: sum(getattr(answer, name) for answer in paid) for name in TOKENS}
 
 
 def _reasons(outcome: Outcome) -> Mapping[str, str]:

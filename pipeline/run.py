@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.engine import Engine
 from pipeline.errors import TaskFailed
+from pipeline.exchange import Exchange, FollowUp, Ready, Tables
 from pipeline.feed import Feed, Question
 from pipeline.limits import Limits
-from pipeline.needs import Exchange, FollowUp, Tables
 from pipeline.order import Order
-from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Request, Restaurant, Step
+from pipeline.records import Answer, Asked, Outcome, Plan, Request, Restaurant
 from pipeline.restaurants import Tokenised
 from pipeline.schedule import Schedule
 from pipeline.store import Answers, Forgetful
@@ -54,11 +55,12 @@ class Loop:
         limits: Limits | None = None,
         follow_up: FollowUp | None = None,
         tables: Tables | None = None,
+        aside: Path | None = None,
     ) -> None:
-        """`tables`: of restaurants that are not in this pass."""
+        """`tables`: of restaurants that are not in this pass. `aside`: folder for second stages that wait."""
         self._tasks = tasks
         self._follow_up = follow_up
-        self._exchange = Exchange(dict(tables or {}))
+        self._exchange = Exchange(follow_up, tables or {}, aside)
         self._schedule = order if isinstance(order, Schedule) else Schedule(order)
         self._engine = engine
         self._observer = observer
@@ -114,6 +116,8 @@ class Loop:
         for work in list(self._open.values()):
             self._close(work)
         yield from self._finished()
+        for ready in self._exchange.give_up():  # the run ended before they were begun
+            yield self._second(*ready).outcome(self.ended)
 
     def finish(self, plan: Plan, check: Callable[[], None] = lambda: None) -> Any:
         """Runs one plan that belongs to no restaurant, alone, and returns its result. Raises TaskFailed."""
@@ -145,36 +149,30 @@ class Loop:
     def _start(self, work: Work, tasks: Sequence[Task] = ()) -> None:
         self._open[id(work)] = work
         for name, step in list(work.open(tasks)):
-            self._go_on(work, name, step)
+            self._ask(work, name, step)
         self._close_if_done(work)
 
     def begin(self, query: Tokenised, task: Task) -> None:
         """Opens a search query's plan, before `run` and beside its restaurants: no second stage follows it, whatever its name."""
         self._start(Work(query, beside=True), [task])
 
-    def follow(self, restaurant: Restaurant, name: str, plan: Plan) -> None:
-        """Begins a restaurant's second stage; its reviews are not held for that."""
-        light = replace(restaurant, reviews=())
-        self._start(Work(Tokenised(light, (), (), {}, 0), {name: plan}, follows=True))
+    def follow(self, restaurant: Restaurant, stand: Any) -> None:
+        """Begins a restaurant's second stage, now or as soon as the tables that it needs are there; its reviews are not held for that."""
+        if ready := self._exchange.ask(replace(restaurant, reviews=()), stand):
+            self._start(self._second(*ready))
 
-    def _go_on(self, work: Work, name: str, step: Step) -> None:
-        """A plan's next step: requests to ask, or tables that it needs."""
-        while isinstance(step, Needs):
-            tables = self._exchange.ask(work, name, step)
-            if tables is None:
-                return
-            step = work.advance(name, tables)
-        self._ask(work, name, step)
+    def _second(self, restaurant: Restaurant, stand: Any, tables: Tables) -> Work:
+        assert self._follow_up is not None
+        return Work(Tokenised(restaurant, (), (), {}, 0), {self._follow_up.name: self._follow_up.plan(stand, tables)}, follows=True)
 
     def _give_up(self) -> bool:
-        """Whether there were plans that waited for tables which will not come, and go on without."""
+        """Whether there were second stages that waited for tables which will not come, and go on without."""
         return self._resume(self._exchange.give_up())
 
-    def _resume(self, ready: Iterator[tuple[Work, str, Tables]]) -> bool:
+    def _resume(self, ready: Iterator[Ready]) -> bool:
         resumed = False
-        for work, name, tables in list(ready):
-            self._go_on(work, name, work.advance(name, tables))
-            self._close_if_done(work)
+        for one in ready:
+            self._start(self._second(*one))
             resumed = True
         return resumed
 
@@ -224,7 +222,7 @@ class Loop:
             if (id(work), request.task) not in told:  # strengths asks the questions of sentiment, too
                 work.asked.append(Asked(request, answer, None if reused else question.position, now, reused))
             told.add((id(work), request.task))
-            self._go_on(work, name, work.receive(name, answer))
+            self._ask(work, name, work.receive(name, answer))
             self._close_if_done(work)
 
     def _close_if_done(self, work: Work) -> None:
@@ -241,7 +239,7 @@ class Loop:
         if self._observer:
             self._observer.finished(outcome)
         if self._follow_up and not outcome.pending:
-            plan = self._follow_up.follow(outcome)
-            if plan is not None:
-                self.follow(outcome.restaurant, self._follow_up.name, plan)
+            stand = self._follow_up.stand(outcome)
+            if stand is not None:
+                self.follow(outcome.restaurant, stand)
             self._resume(self._exchange.add(outcome.restaurant.restaurant_id, self._follow_up.table(outcome)))

@@ -15,8 +15,9 @@ say nothing of the engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
@@ -40,22 +41,53 @@ class ServiceLevel:
         return f"{self.of}.{self.task}" if self.task else self.of
 
 
-def attained(levels: Sequence[ServiceLevel], requests: pl.DataFrame, restaurants: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row per level. `requests` and `restaurants`: columns of a run's tables, rows of this run; rows of earlier ones are passed over.
+def attained(levels: Sequence[ServiceLevel], parts: Iterable[tuple[pl.DataFrame, pl.DataFrame]]) -> list[dict[str, Any]]:
+    """A row per level. `parts`: requests and restaurants, columns of a run's tables, rows of this run (those of earlier ones are passed
+    over); all that concerns one restaurant stands in one part.
 
     `met` of `number`, `attainment` their quotient (null where there is none). `tasks`: the same by task, of ttft its requests,
     of restaurant the restaurants that it was asked about, met where the last answer of that task was in time. `goodput` per second from
     the first submission to the last answer: `requests` that met it, or belong to a restaurant that did; their `tokens`, prompt (those from
     the cache too) and output; `restaurants` that met it, or all of whose requests did.
     """
-    asked = asked_of_engine(requests)
-    if "error" in restaurants.columns:  # of a run's own table; a timeline has looked already
-        restaurants = restaurants.with_columns(own_status())
-    seconds = asked["finished_s"].max()
-    return [_attained(level, asked, restaurants, float(seconds) if isinstance(seconds, (int, float)) else 0.0) for level in levels]
+    found = {level: _Count() for level in levels}
+    seconds = 0.0
+    for requests, restaurants in parts if levels else ():
+        asked = asked_of_engine(requests)
+        if "error" in restaurants.columns:  # of a run's own table; a timeline has looked already
+            restaurants = restaurants.with_columns(own_status())
+        last = asked["finished_s"].max()
+        seconds = max(seconds, float(last) if isinstance(last, (int, float)) else 0.0)
+        for level, count in found.items():
+            _count(count, level, asked, restaurants)
+    return [count.row(level, seconds) for level, count in found.items()]
 
 
-def _attained(level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFrame, seconds: float) -> dict[str, Any]:
+@dataclass
+class _Count:
+    """What met a level; by task (met, number); what was produced by what met it."""
+
+    met: int = 0
+    number: int = 0
+    tasks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    produced: Counter[str] = field(default_factory=Counter)
+
+    def row(self, level: ServiceLevel, seconds: float) -> dict[str, Any]:
+        rows = sorted(self.tasks.items())
+        return {
+            "level": level.name,
+            "seconds": level.seconds,
+            "met": self.met,
+            "number": self.number,
+            "attainment": self.met / self.number if self.number else None,
+            "tasks": {task: {"met": met, "number": number, "attainment": met / number} for task, (met, number) in rows},
+            "goodput": {
+                name: round(self.produced[name] / seconds, 6) if seconds else None for name in ("restaurants", "requests", "tokens")
+            },
+        }
+
+
+def _count(count: _Count, level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFrame) -> None:
     concerned = asked.filter(pl.col("task") == level.task) if level.task else asked
     asked_about = pl.col("restaurant_id").is_in(concerned["restaurant_id"].unique().implode())
     if level.of == "ttft":
@@ -64,36 +96,23 @@ def _attained(level: ServiceLevel, asked: pl.DataFrame, restaurants: pl.DataFram
         places = restaurants.filter(asked_about, ~pl.col("reused"))
         late = rated.filter(~pl.col("met"))["restaurant_id"].unique()
         places = places.with_columns(met=~pl.col("restaurant_id").is_in(late.implode()))
-        number, tasks = rated.height, _by_task(rated)
+        counted = by_task = rated
     else:
         places = restaurants.filter(asked_about | (pl.col("status") == "pending"), ~pl.col("reused"))
         in_time = pl.col("status").is_in(["ok", "partial"]) & (pl.col("finished_s") <= level.seconds)
-        places = places.with_columns(in_time.fill_null(False).alias("met"))
+        counted = places = places.with_columns(in_time.fill_null(False).alias("met"))
         on_time = places.filter("met")["restaurant_id"]
         rated = concerned.with_columns(met=pl.col("restaurant_id").is_in(on_time.implode()))
         own = concerned.filter(pl.col("restaurant_id").is_in(places["restaurant_id"].implode()))
         own = own.filter(~pl.col("stage").is_in(COMPARISON_STAGES).fill_null(False))
         last = own.group_by("restaurant_id", "task").agg(pl.col("finished_s").max(), ok=(pl.col("status") != "failed").all())
         left = pl.col("restaurant_id").is_in(places.filter(pl.col("status") == "pending")["restaurant_id"].implode())
-        number, tasks = places.height, _by_task(last.with_columns(met=~left & pl.col("ok") & (pl.col("finished_s") <= level.seconds)))
-    met = int((rated if level.of == "ttft" else places)["met"].sum())
+        by_task = last.with_columns(met=~left & pl.col("ok") & (pl.col("finished_s") <= level.seconds))
     good = rated.filter("met")
-    produced = {
-        "restaurants": int(places["met"].sum()),
-        "requests": good.height,
-        "tokens": sum(int(good[name].sum()) for name in ("prompt_tokens", "output_tokens")),
-    }
-    return {
-        "level": level.name,
-        "seconds": level.seconds,
-        "met": met,
-        "number": number,
-        "attainment": met / number if number else None,
-        "tasks": tasks,
-        "goodput": {name: round(count / seconds, 6) if seconds else None for name, count in produced.items()},
-    }
-
-
-def _by_task(rated: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    rows = rated.group_by("task").agg(pl.col("met").sum(), pl.len().alias("number")).sort("task")
-    return {task: {"met": met, "number": number, "attainment": met / number} for task, met, number in rows.iter_rows()}
+    count.met += int(counted["met"].sum())
+    count.number += counted.height
+    for task, met, number in by_task.group_by("task").agg(pl.col("met").sum(), pl.len()).iter_rows():
+        before = count.tasks.get(task, (0, 0))
+        count.tasks[task] = (before[0] + met, before[1] + number)
+    tokens = sum(int(good[name].sum()) for name in ("prompt_tokens", "output_tokens"))
+    count.produced.update(restaurants=int(places["met"].sum()), requests=good.height, tokens=tokens)

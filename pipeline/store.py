@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -70,18 +70,17 @@ class Store(StoredAnswers):
         self._thread = threading.Thread(target=self._keep_flushing, name="store", daemon=True)
         self._thread.start()
 
-    def find(self, keys: Sequence[str]) -> Iterator[Answer]:
-        """The stored answers among these, in any order, each under the request's key; those that are not yet written too."""
-        held, others = [], list(keys)
-        if self._buffer:
-            with self._mutex, self._counts.measured():
-                mine = {key: self._buffer.get(stored_key(self._identity, key)) for key in keys}
-                held = [replace(found[1], key=key) for key, found in mine.items() if found]
-                others = [key for key, found in mine.items() if not found]
-                self._counts.looked_up += len(held)
-                self._counts.served += len(held)
-        yield from held
-        yield from super().find(others)
+    @property
+    def _knows_any(self) -> bool:
+        return bool(self._buffer) or super()._knows_any
+
+    def _find(self, wanted: Mapping[bytes, str]) -> Iterator[Answer]:
+        """Those that are not yet written too."""
+        with self._mutex, self._counts.measured():
+            held = {stored: found[1] for stored in wanted if (found := self._buffer.get(stored))}
+            self._counts.served += len(held)
+        yield from (replace(answer, key=wanted[stored]) for stored, answer in held.items())
+        yield from super()._find({stored: key for stored, key in wanted.items() if stored not in held} if held else wanted)
 
     def add(self, request: Request, answer: Answer) -> None:
         """Keeps a good answer; a failed or cut-off one is asked again next time. Raises TryAgain where earlier ones were not written."""

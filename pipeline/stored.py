@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,9 +62,18 @@ class StoredAnswers:
         """The stored answers among these, in any order, each under the request's key."""
         with self._mutex, self._counts.measured():
             self._counts.looked_up += len(keys)
-            wanted = {stored_key(self._identity, key): key for key in keys} if len(self._keys) else {}
+            wanted = {stored_key(self._identity, key): key for key in keys} if self._knows_any else {}
+        yield from self._find(wanted)
+
+    @property
+    def _knows_any(self) -> bool:
+        return len(self._keys) > 0
+
+    def _find(self, wanted: Mapping[bytes, str]) -> Iterator[Answer]:
+        """Those of the parts. `wanted`: request's keys by stored keys."""
+        with self._mutex, self._counts.measured():
             names = list(wanted.values())
-            frames = self._matching(list(wanted)) if wanted else []
+            frames = self._matching(list(wanted)) if wanted and len(self._keys) else []
         self._counts.served += sum(frame.height for frame in frames)
         for some in (some for frame in frames for some in frame.iter_slices(AT_ONCE)):
             with self._counts.measured():
@@ -73,7 +82,7 @@ class StoredAnswers:
 
     def deaths(self, key: str) -> int:
         """How many engines died with this request inside."""
-        return self._suspects.deaths(stored_key(self._identity, key).hex())
+        return self._suspects.deaths(stored_key(self._identity, key).hex()) if self._suspects else 0
 
     def _index(self) -> None:
         """Reads the keys of all parts and checks every part against its digest."""

@@ -25,6 +25,10 @@ class Suspects:
         self._folder = folder
         self._deaths = Counter(entry[0] for file in _files(folder) for entry in _entries(file))
 
+    def __len__(self) -> int:
+        """Requests that an engine has died of, or may have."""
+        return len(self._deaths)
+
     def deaths(self, key: str) -> int:
         """How many engines died with this request inside."""
         return self._deaths[key]

@@ -86,21 +86,23 @@ of the run; what a task took of that is in the manifest (`costs`). `first_token_
 prefill and the way between processes together. `finished_s`: from the run's first submission to the answer. `cached_tokens`: of
 `prompt_tokens`, those that the engine had computed for another request. `position` counts submissions from 0. An answer that was not asked
 of the engine (`reused`) has no tokens and no seconds but `finished_s`."""
-COMPARISON_COLUMNS = (
-    "status",
-    "error",
-    "comparison_summary",
-    "target_restaurant_strength",
-    "strengths_kind",
-    "peers",
-    "prompt_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "compared_s",
-    "fingerprint",
-    "reused",
-)
-"""Columns of `restaurants.parquet` that the second stage of strengths sets, also where the rest of the row is carried over."""
+SECOND: dict[str, pl.DataType] = {
+    "restaurant_id": pl.String(),
+    "comparison_summary": pl.String(),
+    "target_restaurant_strength": pl.String(),
+    "strengths_kind": pl.String(),
+    "peers": _IDS,
+    "prompt_tokens": pl.Int64(),
+    "cached_tokens": pl.Int64(),
+    "output_tokens": pl.Int64(),
+    "compared_s": pl.Float64(),
+    "figures": pl.String(),
+    "reasons": pl.String(),
+    "pending": pl.Boolean(),
+}
+"""What a second stage of strengths has found out of a restaurant. `figures`: the second part of its fingerprint, null where its row is to
+be looked at again. `reasons`: why there is no comparison, null where there is one; `pending`: because the run ended."""
+TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 RUN_COLUMNS = ("deadline", "deadline_met", "prompt_tokens", "cached_tokens", "output_tokens", "finished_s", "compared_s", "reused")
 """Columns of `restaurants.parquet` that tell about the run; the others are the result, equal whenever the same dump is analysed."""
 
@@ -118,10 +120,12 @@ def own_status() -> pl.Expr:
 
 
 class Published(Protocol):
-    """What one kind of job publishes, a file per field. `job`: the command; `id`: names a row of `rows`, the table that is the result,
-    which has columns `fingerprint` and `reused`; `schemas`: of the tables that every version may change."""
+    """What one kind of job publishes, a file per field. `job`: the command; `plural`: what a row of `rows`, the table that is the result,
+    stands for; `id`: names it. It has columns `fingerprint` and `reused`. `schemas`: of the tables that every version may change. `counts`:
+    for the manifest, beside those that all jobs have."""
 
     job: ClassVar[str]
+    plural: ClassVar[str]
     id: ClassVar[str]
     schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]]
 
@@ -129,6 +133,8 @@ class Published(Protocol):
     def rows(self) -> pl.DataFrame: ...
     @property
     def rejects(self) -> pl.DataFrame: ...
+    @property
+    def counts(self) -> Mapping[str, Any]: ...
     @classmethod
     def read(cls, folder: Path) -> Self: ...
 
@@ -138,6 +144,7 @@ class Results:
     """The four tables of `analyze`."""
 
     job: ClassVar[str] = "analyze"
+    plural: ClassVar[str] = "restaurants"
     id: ClassVar[str] = "restaurant_id"
     schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]] = {"restaurants": RESTAURANTS, "reviews": REVIEWS, "requests": REQUESTS}
     restaurants: pl.DataFrame
@@ -149,6 +156,12 @@ class Results:
     def rows(self) -> pl.DataFrame:
         """One row per restaurant."""
         return self.restaurants
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """Reviews, and how many of each sentiment."""
+        sentiments = {name: int(self.restaurants[f"{name}_count"].sum()) for name in ("positive", "neutral", "negative", "unlabelled")}
+        return {"reviews": self.reviews.height, "sentiments": sentiments}
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -167,19 +180,39 @@ class Results:
             name: Praise(counts[name], praising.get(name, {})) if name in counts else None for name in self.restaurants["restaurant_id"]
         }
 
-    def compared_anew(self, rows: Sequence[Mapping[str, Any]]) -> Results:
-        """These results with other comparisons for some restaurants: rows of restaurant_id and COMPARISON_COLUMNS."""
-        if not rows:
+    def within(self, rows: pl.Expr) -> Results:
+        """Those of the rows that these restaurants have, requests aside: they are their own run's story."""
+        return Results(self.restaurants.filter(rows), self.reviews.filter(rows), self.rejects.filter(rows), self.requests.clear())
+
+    def compared(self, second: pl.DataFrame) -> Results:
+        """These results with what second stages have found out of some restaurants: rows of SECOND, one a restaurant."""
+        if second.is_empty():
             return self
-        names = {row["restaurant_id"] for row in rows}
-        schema = {name: RESTAURANTS[name] for name in ("restaurant_id", *COMPARISON_COLUMNS)}
-        old = pl.col("restaurant_id").is_in(sorted(names))
-        changed = self.restaurants.filter(old).drop(COMPARISON_COLUMNS).join(frame_of(rows, schema), on="restaurant_id")
-        return replace(self, restaurants=pl.concat([self.restaurants.filter(~old), changed.select(*RESTAURANTS)]).sort("restaurant_id"))
+        renamed = second.rename({name: f"new_{name}" for name in SECOND if name != "restaurant_id"}).with_columns(done=True)
+        both = self.restaurants.join(renamed, on="restaurant_id", how="left", maintain_order="left", validate="m:1")
+        done, failed = pl.col("done").is_not_null(), pl.col("new_reasons").is_not_null()
+        own = pl.col("fingerprint").str.split("-").list.first()
+        texts = ("comparison_summary", "target_restaurant_strength", "strengths_kind", "peers", "compared_s")
+        changed = {
+            **{name: pl.col(f"new_{name}") for name in texts},
+            **{name: pl.col(name) + pl.col(f"new_{name}") for name in TOKENS},
+            "status": pl.when(~failed)
+            .then("status")
+            .when("new_pending")
+            .then(pl.lit("pending"))
+            .otherwise(pl.when(pl.col("status") == "ok").then(pl.lit("partial")).otherwise("status")),
+            "error": pl.concat_str(pl.when(pl.col("error") != "").then("error"), "new_reasons", separator="; ", ignore_nulls=True),
+            "fingerprint": pl.when(~failed).then(pl.concat_str(own, "new_figures", separator="-")),
+            "reused": pl.lit(False),
+        }
+        changed["error"] = pl.when(failed).then(changed["error"]).otherwise("error")
+        rows = both.with_columns(pl.when(done).then(value).otherwise(name).alias(name) for name, value in changed.items())
+        return replace(self, restaurants=rows.select(*RESTAURANTS))
 
     def carry_over(self, previous: Results, unchanged: Collection[str]) -> Results:
         """These results and the rows that `previous` has for the unchanged restaurants, at no cost of this run."""
-        return self._with(previous, pl.col("restaurant_id").is_in(sorted(unchanged)))
+        kept = [name for name in previous.restaurants["restaurant_id"] if name in unchanged]
+        return self._with(previous, pl.col("restaurant_id").is_in(kept))
 
     def keep_others(self, previous: Results) -> Results:
         """These results and all that `previous` has for restaurants that are not in them; its requests stay that run's own story."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.forecast import Cost
 from pipeline.reads import Reads
-from pipeline.records import Answer, Asked, Needs, Outcome, Plan, Step, TaskName
+from pipeline.records import Answer, Asked, Outcome, Plan, Request, TaskName
 from pipeline.restaurants import Tokenised
 
 
@@ -46,7 +46,7 @@ class Work:
     _missing: dict[str, set[str]] = field(default_factory=dict)
     _answers: dict[str, dict[str, Answer]] = field(default_factory=dict)
 
-    def open(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Step]]:
+    def open(self, tasks: Iterable[Task]) -> Iterator[tuple[str, Sequence[Request]]]:
         """Starts its plans, and one more per task; yields the first step of each that has any."""
         self.plans |= {task.name: task.plan(self.restaurant) for task in tasks}
         for name in list(self.plans):
@@ -54,7 +54,7 @@ class Work:
             if step:
                 yield name, step
 
-    def advance(self, name: str, sent: Mapping[str, Any] | None) -> Step:
+    def advance(self, name: str, sent: Mapping[str, Any] | None) -> Sequence[Request]:
         """Resumes one plan; its next step, no requests when it has ended. A plan that asks for nothing goes on at once."""
         try:
             step = next(self.plans[name]) if sent is None else self.plans[name].send(sent)
@@ -69,15 +69,13 @@ class Work:
             self.errors[name] = f"unexpected {type(error).__name__}: {error}"
             self.again = True
         else:
-            if isinstance(step, Needs):
-                return step
             distinct = {request.key: request for request in step}
             self._missing[name], self._answers[name] = set(distinct), {}
             return list(distinct.values())
         del self.plans[name]
         return ()
 
-    def receive(self, name: str, answer: Answer) -> Step:
+    def receive(self, name: str, answer: Answer) -> Sequence[Request]:
         """Takes one answer; with the last of a stage the plan goes on, and its next step comes back."""
         self.again |= answer.error is not None  # a plan may do without it, and still it may come another time
         self._answers[name][answer.key] = answer

@@ -40,7 +40,7 @@ def test_readers_see_the_run_that_was_committed_last_and_the_one_before_is_kept(
         set_year(year)
         ids.append(results.new_run_id())
         with results.lock(tmp_path):
-            results.write(tmp_path, ids[-1], tables(str(year)), {"year": year})
+            results.write(tmp_path, ids[-1], [tables(str(year))], lambda year=year: {"year": year})
             results.publish(tmp_path, ids[-1])
         assert results.committed(tmp_path)[1] == {"year": year}
         assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(ids[-2:])

@@ -11,7 +11,7 @@ from test_incremental import reviews, text_of
 from test_run import Relay, tokenised
 
 from pipeline.order import ORDERS
-from pipeline.records import Needs, Outcome, Praise, Restaurant, Strength, Strengths
+from pipeline.records import Outcome, Praise, Restaurant, Strength, Strengths
 from pipeline.reviews import Selection
 from pipeline.run import Loop
 from pipeline.tasks.aspects import NAMES, STEMS
@@ -126,8 +126,9 @@ def stage_one(name, table):
 def compare(tokens, outcome, peers, tables, said):
     """Drives one comparison; returns it and the prompts that the model was shown."""
     task = ComparisonTask(tokens, {outcome.restaurant.restaurant_id: peers}, {outcome.restaurant.restaurant_id: "en"})
-    loop = Loop([], ORDERS["fifo"], engine := DeterministicEngine(text=lambda request: said[request.stage]), tables=tables)
-    loop.follow(outcome.restaurant, task.name, task.follow(outcome))
+    engine = DeterministicEngine(text=lambda request: said[request.stage])
+    loop = Loop([], ORDERS["fifo"], engine, follow_up=task, tables=tables)
+    loop.follow(outcome.restaurant, task.stand(outcome))
     (done,) = loop.run(iter(()))
     return done.results["comparison"], [tokens._ours.decode(request.prompt.tolist()) for request in engine.submitted]
 
@@ -198,17 +199,21 @@ class Waits:
     name = "comparison"
 
     def __init__(self, needs):
-        self.needs, self.got = needs, {}
+        self.waited, self.got = needs, {}
 
     def table(self, outcome):
         return Praise(len(outcome.restaurant.reviews), {})
 
-    def follow(self, outcome):
-        return self._plan(outcome.restaurant.restaurant_id)
+    def stand(self, outcome):
+        return outcome.restaurant.restaurant_id
 
-    def _plan(self, name):
-        self.got[name] = yield Needs(self.needs[name])
+    def needs(self, name):
+        return self.waited[name]
+
+    def plan(self, name, tables):
+        self.got[name] = tables
         return name
+        yield
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.data())
@@ -328,8 +333,7 @@ def test_a_stand_with_the_same_figures_asks_nothing(tokens):
     found, _ = compare(tokens, HERE, ("b", "c"), TABLES, {"compare": " x.", "strength": " x."})
     task = ComparisonTask(tokens, {"a": ("b", "c")}, {"a": "en"})
     strengths = HERE.results["strengths"]
-    plan = task.plan(Stand("a", "en", strengths.table, strengths.found, shown=found.figures))
-    assert next(plan) == Needs(("b", "c"))
+    plan = task.plan(Stand("a", "en", strengths.table, strengths.found, shown=found.figures), TABLES)
     with pytest.raises(StopIteration) as end:
-        plan.send(TABLES)
+        next(plan)
     assert end.value.value is None

@@ -62,8 +62,8 @@ def second_stage(tokens, language):
     task = ComparisonTask(tokens, {"a": ("b", "c")}, {})
     engine = DeterministicEngine(text=lambda request: " x.")
     for name in ("a", "alone"):
-        loop = Loop([], ORDERS["fifo"], engine, tables=tables)
-        loop.follow(Restaurant(name, ()), task.name, task.plan(Stand(name, language, tables["a"], found)))
+        loop = Loop([], ORDERS["fifo"], engine, follow_up=task, tables=tables)
+        loop.follow(Restaurant(name, ()), Stand(name, language, tables["a"], found))
         list(loop.run(iter(())))
     return engine.submitted
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import reading
 from pipeline.columns import COLUMNS
 from pipeline.reviews import read
 
@@ -67,6 +68,24 @@ def test_text_that_is_not_utf8_is_rejected_alone_with_hive_columns_kept(tmp_path
         ("2", "fine", 3.0, "Mapo"),
     ]
     assert found.rejects.select("source_row", "reason", "rating", "category").rows() == [(1, "text is not UTF-8", 2.0, "Mapo")]
+
+
+@pytest.mark.parametrize("row_group", [1, 2, 100])
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary", "binary"])
+def test_a_file_in_pieces_is_read_as_one_in_one_piece_whatever_its_texts_and_row_groups(tmp_path, monkeypatch, kind, row_group):
+    texts = as_string(kind, [b"good", "맛".encode(), b"fine", NOT_UTF8, b"", b"seven", NOT_UTF8, b"good"])
+    table = pa.table({"restaurant_id": list("aabbccdd"), "text": texts, "rating": range(8)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=row_group)
+    whole = read([str(tmp_path)])
+    pieces = []
+    made = reading.read_file
+    monkeypatch.setattr(reading, "read_file", lambda *given: (pieces.append(piece.height) or piece for piece in made(*given)))
+    monkeypatch.setattr(reading, "PIECE_BYTES", 150)
+    found = read([str(tmp_path)])
+    assert len(pieces) > 2
+    assert found.reviews.equals(whole.reviews)
+    assert found.rejects.equals(whole.rejects)
+    assert reasons(found).count("text is not UTF-8") == 2
 
 
 def test_names_and_ids_that_are_not_utf8_count_as_missing(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import durable, results
@@ -32,7 +33,7 @@ def tables(*ids, status="ok"):
 
 def commit(output, run_id, made, manifest):
     with results.lock(output):
-        results.write(output, RUN[run_id], made, manifest)
+        results.write(output, RUN[run_id], [made], lambda: manifest)
         return results.publish(output, RUN[run_id])
 
 
@@ -55,7 +56,13 @@ def test_a_second_commit_replaces_the_pointer_and_keeps_the_run_before(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("owner", "step"), [(pl.DataFrame, "write_parquet"), (durable, "write_json"), (durable, "write"), (durable, "sync"), (Path, "mkdir")]
+    ("owner", "step"),
+    [
+        (pq.ParquetWriter, "write_table"),
+        (pq.ParquetWriter, "close"),
+        *((durable, one) for one in ("write_json", "write", "sync")),
+        (Path, "mkdir"),
+    ],
 )
 def test_a_commit_that_fails_at_any_step_leaves_readers_the_run_before(tmp_path, monkeypatch, owner, step):
     commit(tmp_path, "run-1", tables("a"), {"n": 1})
@@ -66,9 +73,16 @@ def test_a_commit_that_fails_at_any_step_leaves_readers_the_run_before(tmp_path,
     with results.lock(tmp_path):
         monkeypatch.setattr(owner, step, full)
         with pytest.raises(TryAgain, match="No space left"):
-            results.write(tmp_path, RUN["run-2"], tables("b"), {"n": 2})
+            results.write(tmp_path, RUN["run-2"], [tables("b")], lambda: {"n": 2})
     assert results.committed(tmp_path)[1] == {"n": 1}
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [RUN["run-1"]]
+
+
+def test_tables_are_written_part_after_part_and_a_part_may_be_empty(tmp_path):
+    with results.lock(tmp_path):
+        folder = results.write(tmp_path, RUN["run-1"], [tables(), tables("a", "b"), tables("c")], dict)
+    found = pl.read_parquet(folder / "restaurants.parquet")
+    assert (found["restaurant_id"].to_list(), dict(found.schema)) == (["a", "b", "c"], RESTAURANTS)
 
 
 def test_a_pointer_that_cannot_be_written_leaves_readers_the_run_before(tmp_path, monkeypatch):
@@ -78,7 +92,7 @@ def test_a_pointer_that_cannot_be_written_leaves_readers_the_run_before(tmp_path
         raise OSError(28, "No space left on device")
 
     with results.lock(tmp_path):
-        results.write(tmp_path, RUN["run-2"], tables("b"), {"n": 2})
+        results.write(tmp_path, RUN["run-2"], [tables("b")], lambda: {"n": 2})
         monkeypatch.setattr(durable, "write_json", full)
         with pytest.raises(TryAgain, match="No space left"):
             results.publish(tmp_path, RUN["run-2"])
@@ -90,7 +104,7 @@ def test_an_output_that_is_removed_under_way_is_try_again_and_publishes_nothing(
     with results.lock(output):
         shutil.rmtree(output)
         with pytest.raises(TryAgain, match="No such file"):
-            results.write(output, RUN["run-1"], tables("a"), {})
+            results.write(output, RUN["run-1"], [tables("a")], dict)
     assert not (output / "current.json").exists()
 
 
@@ -134,7 +148,7 @@ def test_the_manifest_is_written_after_all_tables(tmp_path, monkeypatch):
 
     with results.lock(tmp_path):
         monkeypatch.setattr(durable, "write_json", watched)
-        results.write(tmp_path, RUN["run-1"], tables("a"), {})
+        results.write(tmp_path, RUN["run-1"], [tables("a")], dict)
     assert there == [("manifest.json", ["rejects.parquet", "requests.parquet", "restaurants.parquet", "reviews.parquet"])]
 
 

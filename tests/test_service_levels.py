@@ -21,7 +21,7 @@ def place(name, finished=2.0, **other):
 
 
 def found(level, requests, places):
-    (row,) = attained([level], frame_of(requests, REQUESTS), frame_of(places, RESTAURANTS))
+    (row,) = attained([level], [(frame_of(requests, REQUESTS), frame_of(places, RESTAURANTS))])
     return row
 
 
@@ -95,5 +95,5 @@ def test_a_run_that_asked_nothing_has_no_attainment_and_no_rate():
 
 def test_levels_come_back_in_the_order_in_which_they_were_given():
     levels = [ServiceLevel("restaurant", 600.0), ServiceLevel("ttft", 2.0, "summary"), TTFT]
-    rows = attained(levels, pl.DataFrame(schema=REQUESTS), pl.DataFrame(schema=RESTAURANTS))
+    rows = attained(levels, [(pl.DataFrame(schema=REQUESTS), pl.DataFrame(schema=RESTAURANTS))])
     assert [row["level"] for row in rows] == ["restaurant", "ttft.summary", "ttft"]

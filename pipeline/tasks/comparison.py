@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.records import Answer, Comparison, Needs, Outcome, Plan, Praise, Request, Sampling, Strength
+from pipeline.records import Answer, Comparison, Outcome, Plan, Praise, Request, Sampling, Strength
 from pipeline.tasks.aspects import NAMES
 from pipeline.tasks.comparison_wording import WORDINGS
 from pipeline.tasks.figures import LEAST_REVIEWS, MARGIN, RULES, STEP, Figure, better, comparable, figures_of, mark_of, says_only
@@ -48,15 +48,18 @@ class ComparisonTask:
         strengths = outcome.results.get("strengths")
         return strengths.table if strengths else None
 
-    def follow(self, outcome: Outcome) -> Plan | None:
-        """The second stage of a restaurant whose first one left strengths."""
+    def stand(self, outcome: Outcome) -> Stand | None:
+        """Of a restaurant whose first stage left strengths."""
         strengths, name = outcome.results.get("strengths"), outcome.restaurant.restaurant_id
-        return self.plan(Stand(name, self._languages[name], strengths.table, strengths.found)) if strengths else None
+        return Stand(name, self._languages[name], strengths.table, strengths.found) if strengths else None
 
-    def plan(self, stand: Stand) -> Plan:
-        """Returns a Comparison, None where the committed row shows these figures already."""
-        peers = self._peers.get(stand.restaurant_id, ())
-        tables: Mapping[str, Praise | None] = yield Needs(peers)
+    def needs(self, restaurant_id: str) -> tuple[str, ...]:
+        """Its peers."""
+        return self._peers.get(restaurant_id, ())
+
+    def plan(self, stand: Stand, tables: Mapping[str, Praise | None]) -> Plan:
+        """Returns a Comparison, None where the committed row shows these figures already. `tables`: of its peers."""
+        peers = self.needs(stand.restaurant_id)
         others = comparable(stand.table, tables.values())
         figures = figures_of(stand.table, others)
         mark = mark_of(figures, len(others), peers)

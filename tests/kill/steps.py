@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from pipeline import results, upkeep
 
@@ -34,13 +35,17 @@ class Steps:
 
     def watch(self, within: str) -> None:
         """From now on; steps outside `commit` or `merge` do not count."""
-        write_parquet, self._fsync = pl.DataFrame.write_parquet, os.fsync
+        write_parquet, write_table, self._fsync = pl.DataFrame.write_parquet, pq.ParquetWriter.write_table, os.fsync
 
         def counted_write_parquet(frame: pl.DataFrame, file: object, **options: object) -> None:
             self._reach(f"write {file}")
             write_parquet(frame, file, **options)
 
-        pl.DataFrame.write_parquet = counted_write_parquet
+        def counted_write_table(writer: pq.ParquetWriter, table: object, **options: object) -> None:
+            self._reach(f"write {writer.where}")
+            write_table(writer, table, **options)
+
+        pl.DataFrame.write_parquet, pq.ParquetWriter.write_table = counted_write_parquet, counted_write_table
         os.fsync = self._counted_fsync
         sys.addaudithook(self._audit)
         if within == "commit":

@@ -1,0 +1,60 @@
+"""Outcomes to the tables of a run: an outcome becomes its rows as it comes and is dropped with its texts and prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import polars as pl
+
+from pipeline.records import Outcome
+from pipeline.rows import request_row, restaurant_row, review_rows, second_row
+from pipeline.spread import WHOLE, Ranges, Spread
+from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, SECOND, Results
+
+
+class Collected:
+    """What a run has found out, by ranges of restaurants."""
+
+    def __init__(self, tasks: Sequence[str], fingerprints: Mapping[str, str], due: Collection[str] = (), ranges: Ranges = WHOLE) -> None:
+        """`fingerprints` by restaurant: a row in which something failed that may succeed another time gets none, so that the next run looks
+        at it again. `due`: restaurants whose rows are carried over and that may get another comparison."""
+        self._tasks, self._fingerprints, self._due, self.ranges = tasks, fingerprints, due, ranges
+        self._restaurants, self._second = Spread("restaurants", RESTAURANTS, ranges), Spread("second", SECOND, ranges)
+        self._reviews, self._requests = Spread("reviews", REVIEWS, ranges), Spread("requests", REQUESTS, ranges)
+
+    def take(self, outcomes: Iterable[Outcome]) -> Collected:
+        """Itself, with these in it."""
+        for outcome in outcomes:
+            name = outcome.restaurant.restaurant_id
+            self._requests.add(map(request_row, outcome.asked))
+            if not outcome.follows:
+                fingerprint = None if outcome.again else self._fingerprints[name]
+                self._restaurants.add([{**restaurant_row(outcome, self._tasks), "fingerprint": fingerprint}])
+                self._reviews.add(review_rows(outcome, self._tasks))
+            elif not (outcome.pending and name in self._due):  # the committed comparison stays until a run gets there
+                row = second_row(outcome)
+                self._second.add([row] if row else ())
+        return self
+
+    @property
+    def requests(self) -> pl.LazyFrame:
+        """Rows of `requests.parquet`."""
+        return self._requests.scan()
+
+    def part(self, number: int, rejects: pl.DataFrame) -> tuple[Results, pl.DataFrame]:
+        """The tables of one range, comparisons not yet in them, and rows of SECOND: what comparisons there are. `rejects`: of this
+        range."""
+        restaurants, reviews = self._restaurants.part(number), self._reviews.part(number)
+        tables = Results(
+            restaurants.sort("restaurant_id"), reviews.sort("restaurant_id", "review_id"), rejects, self._requests.part(number)
+        )
+        return tables, self._second.part(number)
+
+    def parts(self, rejects: pl.DataFrame) -> Iterator[tuple[Results, pl.DataFrame]]:
+        """`part` of each range; `rejects`: of all."""
+        return (self.part(number, rejects.filter(self.ranges.of(number))) for number in range(len(self.ranges)))
+
+    def tables(self, rejects: pl.DataFrame) -> Results:
+        """All in one, for those who hold everything anyway."""
+        parts = [tables.compared(second) for tables, second in self.parts(rejects)]
+        return Results(*(pl.concat([getattr(one, name) for one in parts]) for name in ("restaurants", "reviews", "rejects", "requests")))
