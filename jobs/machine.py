@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from pipeline.engine_settings import Device, answer_settings, block_size, settings, window
+from pipeline.engine_settings import Device, Gpu, answer_settings, batch_on, block_size, settings, window
 
 if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
@@ -172,16 +172,28 @@ def make_machine(
     device = device or detect()
     if model is None and device == "gpu":
         tell("no --model given: taking the small embedded one, although this GPU could run a far better one")
-    return LocalMachine(model or "embedded", device, feed, engine_option, model_cache, verbose, tell)
+    options = {**batch_on(_gpus()), **engine_option} if device == "gpu" else engine_option
+    return LocalMachine(model or "embedded", device, feed, options, model_cache, verbose, tell)
 
 
 def detect() -> Device:
     """`gpu` where NVIDIA's driver lists one."""
+    return "gpu" if _driver("-L") else "cpu"
+
+
+def _gpus() -> list[Gpu]:
+    """Those that NVIDIA's driver lists; none where it does not say what they are."""
+    rows = [line.rpartition(",") for line in _driver("--query-gpu=name,memory.total", "--format=csv,noheader,nounits").splitlines()]
+    return [Gpu(name.strip(), int(mebibytes) << 20) for name, _, mebibytes in rows] if all(row[2].strip().isdigit() for row in rows) else []
+
+
+def _driver(*arguments: str) -> str:
+    """What nvidia-smi says, nothing where there is none or it fails."""
     smi = shutil.which("nvidia-smi")
     if smi is None:
-        return "cpu"
+        return ""
     try:
-        listed = subprocess.run([smi, "-L"], capture_output=True, check=False, timeout=30)
+        said = subprocess.run([smi, *arguments], capture_output=True, check=False, timeout=30, text=True, errors="replace")
     except (OSError, subprocess.TimeoutExpired):  # a driver that hangs is no GPU to compute on
-        return "cpu"
-    return "gpu" if listed.returncode == 0 and listed.stdout.strip() else "cpu"
+        return ""
+    return said.stdout.strip() if said.returncode == 0 else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Device = Literal["cpu", "gpu"]
@@ -17,8 +18,12 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
     prompt tokens, so steps are small: of 1,024 tokens they last about 2 s, which also bounds how long a stop signal waits. Simulated with
     measured rates over two draws of 40 restaurants, 1,024 tokens, 32 sequences and 4 GiB of KV cache (93,000 tokens of the embedded model)
     against 2,048, 64 and 2 GiB: mean time until a restaurant is complete 138 s against 203 s, all of them 346 s against 380 s, since
-    questions about a review find it in the cache. With 16 sequences or fewer the total rises. GPU: vLLM's own defaults, its guidance for
-    throughput being larger steps; not measured here.
+    questions about a review find it in the cache. With 16 sequences or fewer the total rises.
+
+    GPU, by vLLM's guidance, not measured here: the steps and sequences that vLLM takes by itself on one that is not known to be large, see
+    `batch_on`. Left to vLLM, which switches them on wherever model and executor allow it (`config/vllm.py`): CUDA graphs and compilation
+    (level -O2), asynchronous scheduling, 0.92 of the memory (`gpu_memory_utilization`). Left to a person, since they change answers or need
+    more than one GPU: `quantization=fp8`, `tensor_parallel_size`.
     """
     common: dict[str, Any] = {
         "trust_remote_code": False,
@@ -41,6 +46,26 @@ def settings(device: Device, overrides: Mapping[str, Any] | None = None) -> dict
     }
     gpu: dict[str, Any] = {"max_model_len": 8192, "max_num_seqs": 256, "max_num_batched_tokens": 8192}
     return {**common, **(cpu if device == "cpu" else gpu), **(overrides or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """As its driver names it, and the memory it has in all."""
+
+    name: str
+    memory_bytes: int
+
+
+LARGE_GPU_BYTES = 70 << 30
+
+
+def batch_on(gpus: Sequence[Gpu]) -> dict[str, int]:
+    """Steps and sequences of an engine on such GPUs: those that vLLM's LLM class takes where nobody says anything
+    (`EngineArgs.get_batch_defaults` of vLLM 0.26 to 0.32, which keeps smaller ones on an A100, where larger steps were slower). Said
+    here all the same, since the job plans and predicts with them. Of unlike GPUs the smallest counts; none where none is known."""
+    if not gpus or not all(one.memory_bytes >= LARGE_GPU_BYTES and "a100" not in one.name.lower() for one in gpus):
+        return {}
+    return {"max_num_seqs": 1024, "max_num_batched_tokens": 16384}
 
 
 def window(options: Mapping[str, Any], feed: Feed) -> int:
