@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -28,6 +29,8 @@ from pipeline.stored import StoredAnswers, stored_key
 from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS
 
 FLUSH_S = 1.0
+RECENT = 1 << 14
+"""Answers that stay in memory when they are written, those asked for again the longest: what many guests say is asked often."""
 
 
 class Answers(Protocol):
@@ -63,6 +66,7 @@ class Store(StoredAnswers):
         except OSError as error:
             raise cannot_write(f"{folder}: answers cannot be stored there", error, "choose another --store or --no-store") from None
         self._buffer: dict[bytes, tuple[Request, Answer]] = {}
+        self._recent: OrderedDict[bytes, Answer] = OrderedDict()
         self._own: list[Part] = []
         self._failure: JobError | None = None
         super().__init__(folder, identity, warn, fresh)
@@ -75,12 +79,19 @@ class Store(StoredAnswers):
         return bool(self._buffer) or super()._knows_any
 
     def _find(self, wanted: Mapping[bytes, str]) -> Iterator[Answer]:
-        """Those that are not yet written too."""
+        """Those that are not yet written, or still in memory, too."""
         with self._mutex, self._counts.measured():
-            held = {stored: found[1] for stored in wanted if (found := self._buffer.get(stored))}
+            held = {stored: answer for stored in wanted if (answer := self._held(stored))}
             self._counts.served += len(held)
         yield from (replace(answer, key=wanted[stored]) for stored, answer in held.items())
         yield from super()._find({stored: key for stored, key in wanted.items() if stored not in held} if held else wanted)
+
+    def _held(self, stored: bytes) -> Answer | None:
+        if found := self._buffer.get(stored):
+            return found[1]
+        if answer := self._recent.get(stored):
+            self._recent.move_to_end(stored)
+        return answer
 
     def add(self, request: Request, answer: Answer) -> None:
         """Keeps a good answer; a failed or cut-off one is asked again next time. Raises TryAgain where earlier ones were not written."""
@@ -103,7 +114,10 @@ class Store(StoredAnswers):
             if self._buffer:
                 self._sequence += 1
                 self._enter(parts.write(self._answers, pack(self._buffer), self._sequence))
+                self._recent.update((stored, answer) for stored, (_, answer) in self._buffer.items())
                 self._buffer = {}
+                while len(self._recent) > RECENT:
+                    self._recent.popitem(last=False)
             if len(self._own) >= MANY_PARTS:
                 small, self._own = self._own, []
                 with suppress(Timeout), FileLock(self.folder / LOCK, timeout=0):

@@ -12,6 +12,7 @@ import pytest
 from stored import IDENTITY, answer, fill, found, parts_in, request, served
 
 from pipeline import parts, upkeep, usage
+from pipeline import store as store_module
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.store import Store
 
@@ -29,6 +30,22 @@ def test_an_answer_is_found_before_it_is_written(tmp_path):
     with Store(tmp_path, IDENTITY) as store:
         store.add(request(1), answer(1))
         assert found(store, [1, 2]) == {1: answer(1)}
+
+
+def test_what_is_asked_again_and_again_is_served_without_reading_it_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "RECENT", 2)
+    read = []
+    rows = Store._rows
+    monkeypatch.setattr(Store, "_rows", lambda self, number: read.append(number) or rows(self, number))
+    with Store(tmp_path, IDENTITY) as store:
+        for number in (1, 2, 3):
+            store.add(request(number), answer(number))
+            store.flush()
+            assert found(store, [1]) == {1: answer(1)}
+        assert found(store, [3]) == {3: answer(3)}
+        assert read == []
+        assert found(store, [2]) == {2: answer(2)}  # asked once, long ago
+        assert len(read) == 1
 
 
 def test_answers_of_another_model_or_settings_are_not_found(tmp_path):
