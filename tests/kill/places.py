@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,30 @@ import polars as pl
 import views
 
 from pipeline.stored import stored_key
+
+POLL = threading.Lock()
+
+
+class Child(multiprocessing.get_context("forkserver").Process):
+    """A process that threads may start and await beside one another.
+
+    Whenever multiprocessing starts a process it polls all others. An exit code can be read once: of two threads that poll the same process
+    at the same moment, one finds 255. So one polls at a time, and nobody waits within a poll.
+    """
+
+    def start(self) -> None:
+        with POLL:
+            super().start()
+
+    def join(self, timeout: float | None = None) -> None:
+        wait([self.sentinel], timeout)
+        with POLL:
+            super().join(0)
+
+    @property
+    def exitcode(self) -> int | None:
+        with POLL:
+            return super().exitcode
 
 
 @dataclass
@@ -38,12 +64,12 @@ class Place:
         """What the last process wrote to stdout and stderr."""
         return self.asked[-1].with_suffix(".said").read_text()
 
-    def start(self, *options: str, **script: Any) -> multiprocessing.Process:
+    def start(self, *options: str, **script: Any) -> Child:
         """A process that runs `analyze` here."""
         self.asked.append(self.folder / f"{len(self.asked)}.asked")
         self.asked[-1].touch()
         arguments = ["analyze", str(self.dump), "--output", str(self.output), *options]
-        process = multiprocessing.get_context("forkserver").Process(
+        process = Child(
             target=driver.play,
             args=(driver.Script(arguments, self.asked[-1], self.asked[-1].with_suffix(".said"), **script),),
             daemon=True,  # ends with the tests, whatever they find
