@@ -78,11 +78,11 @@ def ways(
         try:
             job = Job(tuple(inputs) or _made(Path(scratch), restaurants, seed), Path(), column, tasks=tasks)
             whole = read(job.inputs, job.columns)
-            count = min(restaurants, whole.reviews["restaurant_id"].n_unique() * 4 // 5)  # the others give the rates
+            count = min(restaurants, len(whole.names) * 4 // 5)  # the others give the rates
             if not count:
                 raise BadData(f"{', '.join(inputs)}: two restaurants at least are compared; name a larger dump")
             dump = Cut(count, seed).of(whole)
-            other = Cut(-(-count // 4), seed).of(whole, set(dump.reviews["restaurant_id"]))
+            other = Cut(-(-count // 4), seed).of(whole, set(dump.names))
             runtime = Runtime(local)
             weight_bytes = BYTES.get(str(options.get("dtype", "bfloat16")), 2)
             sizes = _network(runtime, weight_bytes, progress)
@@ -95,7 +95,7 @@ def ways(
         finally:
             progress.close()
     times = "once" if repeat == 1 else f"{repeat} times, medians"
-    about = f"{count:,} restaurants, {dump.reviews.height:,} reviews, {', '.join(tasks)}; each way {times}, on one engine"
+    about = f"{count:,} restaurants, {dump.height:,} reviews, {', '.join(tasks)}; each way {times}, on one engine"
     found = {"about": about, "made_up": not inputs, **bench.found, "ceilings": asdict(bounds.ceilings)}
     click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else page(found))
     if output:

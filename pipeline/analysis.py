@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from pipeline import previous, results
 from pipeline.accounts import Accounts
 from pipeline.agreement import Agreement
@@ -29,7 +27,7 @@ from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime
 from pipeline.schedule import Schedule
 from pipeline.service_levels import attained
-from pipeline.spread import ranges_for, scratch_in
+from pipeline.spread import scratch_in
 from pipeline.store import Store
 from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
@@ -56,26 +54,23 @@ def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: 
         before = previous.find(Results, job.output, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
-            dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
+            dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
             queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
         with measured(seconds, "load"):
             runtime = Runtime(machine)
         with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
-            fits = fits_for(dump.reviews, runtime, store, progress, stop, job.recalibrate, job.calibrate_on)
+            fits = fits_for(dump.languages, runtime, store, progress, stop, job.recalibrate, job.calibrate_on, dump)
             changed = changes(dump, job, runtime, fits, before)
             beside = None
             if queries:
-                others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
+                others = queries.languages - fits.keys()
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
             accounts = Accounts(runtime, store.folder, progress.stage)
             schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
             marks = changed.fingerprints
             if unknown := job.priorities.unknown(marks):
                 progress.stage(unknown)
-            ranges = ranges_for(dump.reviews["restaurant_id"], int(dump.reviews.estimated_size()), scratch)
-            answered = answer_all(
-                changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside, ranges
-            )
+            answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
             found = Publication(dump, changed, answered, before, beside, job)

@@ -10,17 +10,16 @@ from functools import partial
 from pipeline.beside import Beside
 from pipeline.collected import Collected
 from pipeline.comparing import Comparing
+from pipeline.dump import Dump
 from pipeline.errors import BadConfiguration
 from pipeline.groups import Groups, group, sample_rates
 from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
 from pipeline.reads import together
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Tokenised, tokenise
-from pipeline.reviews import Dump
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.schedule import Schedule
-from pipeline.spread import WHOLE, Ranges
 from pipeline.store import Store
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import ComparisonTask
@@ -62,14 +61,13 @@ def answer_all(
     progress: Progress,
     stop: Stop,
     beside: Beside | None = None,
-    ranges: Ranges = WHOLE,
 ) -> Answered:
-    """All that the tasks find out of a dump's restaurants, in `ranges` of them. Where nothing has to be asked, no engine is loaded.
+    """All that the tasks find out of a dump's restaurants, in its ranges of them. Where nothing has to be asked, no engine is loaded.
 
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
-    found = Collected(job.tasks, fingerprints, comparing.due.keys(), ranges)
-    if dump.reviews.is_empty() and not comparing.due and not (beside and beside.due):
+    found = Collected(job.tasks, fingerprints, comparing.due.keys(), dump.ranges)
+    if not dump.height and not comparing.due and not (beside and beside.due):
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump).hand_out(["arrival"]))
         return Answered(found.take(nothing), schedule.clock.moment(schedule.clock.now_s))
     tokens = runtime.tokens
@@ -79,7 +77,7 @@ def answer_all(
     if schedule.assumption:
         progress.stage(schedule.assumption)
     comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
-    loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables, ranges.folder)
+    loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables, dump.ranges.folder)
     in_turn = schedule.in_turn(groups.standings(partial(schedule.predictor.expected, tasks=job.tasks, chunk_tokens=budget)))
     restaurants = tokenise(groups.open(in_turn), tokens, budget, job.max_reviews)
     with watched(loop, runtime.engine, stop, store.suspect):
@@ -139,5 +137,5 @@ def grouped(dump: Dump, runtime: Runtime, tasks: Sequence[Task], job: Job) -> tu
     if budget < LEAST_CHUNK_TOKENS:
         raise BadConfiguration(f"the model takes {max_model_len} tokens, {overhead} of them are not for reviews; raise max_model_len")
     reads = together(task.reads for task in tasks)
-    rates = sample_rates(dump.reviews, runtime.tokens)
+    rates = sample_rates(dump, runtime.tokens)
     return group(dump, rates, reads, job.max_reviews, runtime.machine.block_size), budget

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.bench_quality import quality
 from pipeline.calibrations import fits_for
 from pipeline.costs import CostModel, Step, assumed
+from pipeline.dump import Dump
 from pipeline.engine_settings import settings as engine_settings
 from pipeline.floor import Ceilings, Network, floor_s, load
 from pipeline.job import Job, Progress, Stop
@@ -20,7 +21,6 @@ from pipeline.order_figures import Figures, figures, middle
 from pipeline.order_trials import Course, Trial, comparing_of, rotated
 from pipeline.peak_memory import held_bytes, peak_bytes, reset_peak
 from pipeline.records import TokenIds
-from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
 from pipeline.simulation.engine import Shape
 from pipeline.simulation.loop import Simulation
@@ -132,7 +132,7 @@ def _courses(dump: Dump, job: Job, runtime: Runtime, progress: Progress, stop: S
     for as_text in sorted({way.as_text for way in WAYS}):
         runtime.engine.start_over("continuous", as_text)
         with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
-            fits = fits_for(dump.reviews, runtime, store, progress, stop)
+            fits = fits_for(dump.languages, runtime, store, progress, stop)
         found[as_text] = Course(dump, job, fits, comparing_of(dump, job), runtime, datetime.now(UTC), assumed(device))
     return found
 

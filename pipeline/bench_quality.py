@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from pipeline.agreement import agreement
+from pipeline.dump import Dump
 from pipeline.order_trials import Trial
-from pipeline.reviews import Dump
 from pipeline.tasks.overlap import spoken, supporting
 from pipeline.tasks.summary import sentences_of
 

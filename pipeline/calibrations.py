@@ -6,7 +6,7 @@ Fitted anew every night, labels close to it would flip from night to night.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -41,26 +41,27 @@ class Teller(Protocol):
 
 
 def fits_for(
-    reviews: pl.DataFrame,
+    languages: Collection[str],
     runtime: Runtime,
     store: Store,
     tell: Teller,
     check: Callable[[], None],
     anew: bool = False,
     source: Source = "anchors",
+    parts: Iterable[pl.DataFrame] = (),
 ) -> dict[str, Fit]:
-    """By language of a dump's reviews (columns text, language, rating; for anchors the language alone), the fits that are kept in the
-    store; those that are not, or all `anew`, are fitted and kept. A language with too few ratings to be fitted on them falls back to the
-    anchors, with a warning.
+    """By language the fits that are kept in the store; those that are not, or all `anew`, are fitted and kept. `parts`: the dump's reviews
+    (columns text, language, rating), for `ratings`. A language with too few of those to be fitted on them falls back to the anchors, with
+    a warning.
 
     Raises BadConfiguration where the model cannot answer, TryAgain.
     """
     fits: dict[str, Fit] = {}
-    languages = set(reviews["language"].unique())
+    languages = set(languages)
     for one_of in dict.fromkeys((source, "anchors")):  # what the first has none for
         fits |= {} if anew else kept(store.folder, languages - set(fits), runtime.identity, one_of)
         missing = languages - set(fits)
-        labelled = rated(reviews, missing) if one_of == "ratings" else anchors(missing)
+        labelled = rated(parts, missing) if one_of == "ratings" else anchors(missing)
         if labelled:
             asked: Answers = AskAnew(store) if anew else store
             suspect = store.suspect if one_of == "ratings" else _nobody  # no anchor kills an engine that other reviews do not

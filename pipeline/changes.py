@@ -11,11 +11,11 @@ import polars as pl
 
 from pipeline.answering import WORDINGS
 from pipeline.comparing import Comparing, comparing
+from pipeline.dump import Dump
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job
 from pipeline.manifest import digest
 from pipeline.previous import Previous
-from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
 from pipeline.tables import RESTAURANTS, REVIEWS, Results
 from pipeline.tasks.calibration import Fit

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.dump import Dump
 from pipeline.peers import choose_peers
 from pipeline.previous import Previous
 from pipeline.records import Praise, Strength
-from pipeline.reviews import Dump
 from pipeline.tables import Results, parted
 from pipeline.tasks.comparison import Stand
 from pipeline.tasks.figures import comparable, figures_of, mark_of
@@ -39,13 +39,13 @@ def comparing(
     """`selected`: restaurants of the dump, rejects included. `unchanged`: those whose rows are carried over. `narrow`: the dump holds only
     some of the restaurants that `before` has; then those that have peers keep them, and its other restaurants count too.
     """
-    languages = main_languages(dump.reviews)
+    languages = dump.main_languages
     if before is None:
-        return Comparing(choose_peers(dump.reviews) if two_stage else {}, languages)
+        return Comparing(choose_peers(dump) if two_stage else {}, languages)
     committed = before.results.restaurants.filter(pl.col("restaurant_id").is_in(sorted(unchanged)))
     if not before.stale and set(selected) == set(unchanged) == set(before.results.restaurants["restaurant_id"]):
         return Comparing({}, languages)
-    peers = choose_peers(dump.reviews) if two_stage else {}
+    peers = choose_peers(dump) if two_stage else {}
     if narrow and two_stage:
         kept = before.results.restaurants.select("restaurant_id", "peers").drop_nulls().iter_rows()
         peers |= {name: tuple(chosen) for name, chosen in kept if name in peers and chosen}
@@ -59,12 +59,6 @@ def comparing(
             if _may_change(stand, peers.get(name, ()), tables, running):
                 due[name] = stand
     return Comparing(peers, languages, tables, due)
-
-
-def main_languages(reviews: pl.DataFrame) -> dict[str, str]:
-    """The language of most reviews by restaurant; the first by name where two are equal."""
-    counts = reviews.group_by("restaurant_id", "language").len().sort("restaurant_id", "len", "language", descending=[False, True, False])
-    return dict(counts.unique("restaurant_id", keep="first", maintain_order=True).select("restaurant_id", "language").iter_rows())
 
 
 def _stand(row: Mapping[str, Any], language: str, table: Praise) -> Stand:

@@ -6,7 +6,7 @@ in a run, at estimated sizes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,8 @@ import polars as pl
 
 from pipeline.amounts import Amounts, Longest
 from pipeline.around import Around
-from pipeline.comparing import Comparing, main_languages
+from pipeline.comparing import Comparing
+from pipeline.dump import Dump
 from pipeline.expected import (
     CLAIM_TOKENS,
     PART_TOKENS,
@@ -51,10 +52,12 @@ class Estimate:
     read_before: float = 0.0
 
 
-def rates(reviews: pl.DataFrame, tokens: Tokens) -> dict[str, float]:
+def rates(dump: Dump, tokens: Tokens) -> dict[str, float]:
     """Tokens per byte by language."""
-    spread = [some.gather_every(max(some.height // RATED_REVIEWS, 1)) for some in reviews.partition_by("language")]
-    return sample_rates(pl.concat(spread), tokens, RATED_REVIEWS) if spread else {}
+    numbers = dump.counts.group_by("language").agg(pl.col("reviews").sum()).iter_rows()
+    every = {language: max(number // RATED_REVIEWS, 1) for language, number in numbers}
+    spread = (some.gather_every(every[some["language"][0]]) for part in dump for some in part.partition_by("language"))
+    return sample_rates(spread, tokens, RATED_REVIEWS)
 
 
 def estimate(
@@ -67,21 +70,32 @@ def estimate(
     cache: PrefixCache,
 ) -> Estimate:
     """All of a dump's restaurants. `around`: tokens around reviews, of the tasks asked and the languages read."""
-    found = Estimate()
+    found, languages = Estimate(), groups.dump.main_languages
     rate = pl.col("language").replace_strict(rates, default=1.0, return_dtype=pl.Float64)
-    reviews = groups.reviews.with_columns(size=(pl.col("text").str.len_bytes() * rate))
-    found.truncated = reviews.filter(pl.col("size") > budget - MARKS).height
-    reviews = reviews.with_columns(pl.col("size").clip(upper_bound=budget - MARKS), read=pl.col("language").is_in(sorted(around.label)))
-    _labels(reviews, around, cache, found)
-    chunked = _chunks(groups, reviews, budget, max_reviews)
-    found.chunks = sum(len(one.chunks) for one in chunked)
-    languages = main_languages(groups.reviews)
-    read = [one for one in chunked if languages[one.restaurant_id] in around.label]
-    for one in read:
-        _texts_of(one, languages[one.restaurant_id], around, budget, cache, found)
+    asked: list[pl.DataFrame] = []
+    claims, beside, read = (0.0, 0.0), 0, 0
+    for part in groups.dump:
+        reviews = part.with_columns(size=pl.col("text").str.len_bytes() * rate)
+        found.truncated += reviews.filter(pl.col("size") > budget - MARKS).height
+        reviews = reviews.with_columns(pl.col("size").clip(upper_bound=budget - MARKS), read=pl.col("language").is_in(sorted(around.label)))
+        shares = {}
+        for one in _chunks(reviews, budget, max_reviews):
+            found.chunks += len(one.chunks)
+            if languages[one.restaurant_id] not in around.label:
+                continue
+            _texts_of(one, languages[one.restaurant_id], around, budget, cache, found)
+            shares[one.restaurant_id] = one.share
+            expected, most = asked_claims(len(one.chunks))
+            claims = claims[0] + expected, claims[1] + most
+            read += 1
+            beside += bool(compared.peers.get(one.restaurant_id)) and one.read >= LEAST_REVIEWS
+        asked.append(_asked(reviews, shares))
+    distinct = pl.concat(asked).unique(["language", "text"], keep="first", maintain_order=True)
+    _labels(distinct, around, cache, found)
     if around.find:
-        _praise(reviews, {one.restaurant_id: one for one in read}, around, cache, found)
-        _comparisons(read, compared, cache, found)
+        _praise(distinct, around, cache, found)
+        _claims(claims, around, cache, found)
+        _comparisons(read, beside, cache, found)
     found.longest = sorted(found.longest, key=lambda one: -one.prompt_tokens)[:MOST_LONGEST]
     for _, amount in found.amounts:
         if amount.certainty != "expected":
@@ -102,31 +116,36 @@ class _Chunked:
     read: int
 
 
-def _labels(reviews: pl.DataFrame, around: Around, cache: PrefixCache, found: Estimate) -> None:
+def _asked(reviews: pl.DataFrame, shares: Mapping[str, float]) -> pl.DataFrame:
+    """What may be asked about single reviews, a row each, small enough for all of them. `text`: its hash."""
+    stars = pl.col("rating").fill_nan(None)
+    likely = pl.when(stars > 3).then(POSITIVE["above"]).when(stars < 3).then(POSITIVE["below"]).when(stars == 3).then(POSITIVE["three"])
+    share = pl.col("restaurant_id").replace_strict(shares, default=0.0, return_dtype=pl.Float64) if shares else pl.lit(0.0)
+    return reviews.filter("read").select(
+        "language", "size", text=pl.col("text").hash(), likely=likely.otherwise(POSITIVE["unrated"]), share=share
+    )
+
+
+def _labels(distinct: pl.DataFrame, around: Around, cache: PrefixCache, found: Estimate) -> None:
     if not around.question:
         return
-    distinct = reviews.filter("read").unique(["language", "text"]).group_by("language").agg(pl.len(), pl.col("size").sum())
+    sums = distinct.group_by("language").agg(pl.len(), pl.col("size").sum())
     amount = found.amounts.of("sentiment", "label")
-    for language, number, size in distinct.filter(pl.col("language").is_in(sorted(around.question))).iter_rows():
+    for language, number, size in sums.filter(pl.col("language").is_in(sorted(around.question))).iter_rows():
         amount.requests += number
         amount.prompt_tokens += number * around.label[language] + size
         amount.cached_tokens += number * cache.whole(around.question[language])
 
 
-def _chunks(groups: Groups, reviews: pl.DataFrame, budget: int, max_reviews: int | None) -> list[_Chunked]:
-    """Most restaurants are one chunk, which is plain from their sums; the others are cut."""
-    sums = reviews.group_by("restaurant_id").agg(size=pl.col("size").sum(), read=pl.col("read").sum())
-    rows = (
-        groups.table.filter(pl.col("review_count") > 0)
-        .join(sums, on="restaurant_id")
-        .select("restaurant_id", "offset", "review_count", "size", "read")
-    )
+def _chunks(reviews: pl.DataFrame, budget: int, max_reviews: int | None) -> Iterator[_Chunked]:
+    """Most restaurants are one chunk, which is plain from their sums; the others are cut. `reviews`: all of their restaurants, sorted."""
+    sums = reviews.group_by("restaurant_id", maintain_order=True).agg(pl.len(), pl.col("size").sum(), pl.col("read").sum())
+    rows = sums.select("restaurant_id", pl.col("len").cum_sum() - pl.col("len"), review_count="len", size="size", read="read")
     sizes, ids = reviews["size"].to_numpy(), reviews["review_id"]
     since = (reviews["created_at"].dt.epoch("us") + _SINCE_YEAR_ONE).cast(pl.UInt64).fill_null(_UNDATED)
-    found = []
     for name, offset, count, size, read in rows.iter_rows():
         if count <= min(MOST_REVIEWS, max_reviews or MOST_REVIEWS) and size + MARKS * count <= budget:
-            found.append(_Chunked(name, count, [(b"", count, size)], 1.0, read))
+            yield _Chunked(name, count, [(b"", count, size)], 1.0, read)
             continue
         kept = min(max_reviews or count, count)
         # The sample of a large restaurant keeps the shape of its years; every so many-th review does, too.
@@ -136,8 +155,7 @@ def _chunks(groups: Groups, reviews: pl.DataFrame, budget: int, max_reviews: int
         total = np.concatenate([[0.0], np.cumsum(some)])
         runs = cut(places, [int(one) + MARKS for one in some.tolist()], budget)
         chunks = [(places[run.start], len(run), float(total[run.stop] - total[run.start])) for run in runs]
-        found.append(_Chunked(name, count, chunks, kept / count, round(read * kept / count)))
-    return found
+        yield _Chunked(name, count, chunks, kept / count, round(read * kept / count))
 
 
 def _texts_of(one: _Chunked, language: str, around: Around, budget: int, cache: PrefixCache, found: Estimate) -> None:
@@ -162,37 +180,29 @@ def _texts_of(one: _Chunked, language: str, around: Around, budget: int, cache: 
         found.amounts.of("summary", "merge").expect(len(merges), tokens, 0, least=1, most=len(one.chunks) - 1)
 
 
-def _praise(reviews: pl.DataFrame, read: Mapping[str, _Chunked], around: Around, cache: PrefixCache, found: Estimate) -> None:
-    stars = pl.col("rating").fill_nan(None)
-    likely = pl.when(stars > 3).then(POSITIVE["above"]).when(stars < 3).then(POSITIVE["below"]).when(stars == 3).then(POSITIVE["three"])
-    asked = (
-        reviews.filter("read")
-        .unique(["language", "text"], maintain_order=True)
-        .with_columns(
-            likely=likely.otherwise(POSITIVE["unrated"]),
-            share=pl.col("restaurant_id").replace_strict(
-                {name: one.share for name, one in read.items()}, default=0.0, return_dtype=pl.Float64
-            ),
-        )
-    )
+def _praise(distinct: pl.DataFrame, around: Around, cache: PrefixCache, found: Estimate) -> None:
     amount = found.amounts.of("strengths", "praise")
     weight = pl.col("likely") * pl.col("share")
-    sums = asked.group_by("language").agg(weight.sum().alias("asked"), (weight * pl.col("size")).sum().alias("size"), pl.col("share").sum())
+    sums = distinct.group_by("language").agg(
+        weight.sum().alias("asked"), (weight * pl.col("size")).sum().alias("size"), pl.col("share").sum()
+    )
     for language, number, size, most in sums.iter_rows():
         shared = size + number * max(around.shared[language] - (cache.block - 1) / 2, 0) if cache.block else 0.0
         found.read_before += max(shared - number * cache.whole(around.question[language]), 0.0)
         amount.expect(number, size + number * around.praise[language], shared, most=int(most))
-    each = [asked_claims(len(one.chunks)) for one in read.values()]
-    claims, most_claims = sum(expected for expected, _ in each), sum(most for _, most in each)
+
+
+def _claims(claims: tuple[float, float], around: Around, cache: PrefixCache, found: Estimate) -> None:
+    """`claims`: expected, and at most."""
     served = cache.whole(max(around.question.values()))
     for stage, size in (("tone", max(around.label.values())), ("aspect", max(around.praise.values()))):
-        asked_tokens = claims * (size + CLAIM_TOKENS)
-        found.amounts.of("strengths", stage).expect(claims, asked_tokens, claims * served, most=most_claims)
+        asked_tokens = claims[0] * (size + CLAIM_TOKENS)
+        found.amounts.of("strengths", stage).expect(claims[0], asked_tokens, claims[0] * served, most=int(claims[1]))
     found.amounts.of("strengths", "prior").expect(len(around.praise), sum(around.praise.values()), 0, most=len(around.praise))
 
 
-def _comparisons(read: Sequence[_Chunked], compared: Comparing, cache: PrefixCache, found: Estimate) -> None:
-    beside = sum(1 for one in read if compared.peers.get(one.restaurant_id) and one.read >= LEAST_REVIEWS)
-    texts = {"compare": float(beside), "strength": STRENGTH_BESIDE_PEERS * beside + STRENGTH_ALONE * (len(read) - beside)}
+def _comparisons(read: int, beside: int, cache: PrefixCache, found: Estimate) -> None:
+    """Of restaurants in a language that the model reads, and of those among them that have peers and reviews enough."""
+    texts = {"compare": float(beside), "strength": STRENGTH_BESIDE_PEERS * beside + STRENGTH_ALONE * (read - beside)}
     for stage, number in texts.items():
-        found.amounts.of("strengths", stage).expect(number, number * TEXT_TOKENS[stage], number * cache.whole(TEXT_SHARED), most=len(read))
+        found.amounts.of("strengths", stage).expect(number, number * TEXT_TOKENS[stage], number * cache.whole(TEXT_SHARED), most=read)

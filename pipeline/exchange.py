@@ -5,21 +5,15 @@ Whoever waits is data in a file, not an open plan: of a million restaurants near
 
 from __future__ import annotations
 
-import pickle
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline import durable
-from pipeline.errors import TryAgain
+from pipeline.aside import Aside
 from pipeline.records import Outcome, Plan, Praise, Restaurant
 
 Tables = Mapping[str, Praise | None]
 Ready = tuple[Restaurant, Any, Tables]
-IN_MEMORY = 16 << 20
-"""Bytes of those who wait that are not in a file yet."""
 
 
 class FollowUp(Protocol):
@@ -52,19 +46,16 @@ class Exchange:
     """
 
     def __init__(self, follow_up: FollowUp | None, known: Tables, folder: Path | None = None) -> None:
-        """`known`: of restaurants that have theirs already. `folder`: for the file; the system's own for such files where it is None."""
+        """`known`: of restaurants that have theirs already. `folder`: for the file, as in `Aside`."""
         self._follow_up = follow_up
         self._known = dict(known)
         self._waiting: dict[str, list[tuple[str, int]]] = {}
-        place = None if folder is None else str(folder)
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=place)  # noqa: SIM115 - goes with this object
+        self._aside = Aside("comparisons", folder)
 
     def ask(self, restaurant: Restaurant, stand: Any) -> Ready | None:
         """A second stage with the tables it needs; None where some are still to come, then it is set aside. Raises TryAgain."""
         if missing := self._missing(restaurant.restaurant_id):
-            with _on_disk():
-                place = self._file.seek(0, 2)
-                pickle.dump((restaurant, stand), self._file, pickle.HIGHEST_PROTOCOL)
+            place = self._aside.put((restaurant, stand))
             self._waiting.setdefault(missing, []).append((restaurant.restaurant_id, place))
             return None
         return restaurant, stand, self._tables(restaurant.restaurant_id)
@@ -76,7 +67,7 @@ class Exchange:
             if missing := self._missing(name):
                 self._waiting.setdefault(missing, []).append((name, place))
             else:
-                yield *self._taken_up(place), self._tables(name)
+                yield *self._aside.at(place), self._tables(name)
 
     def give_up(self) -> Iterator[Ready]:
         """Nothing more will come: what is missing is None. Yields everybody who was waiting."""
@@ -89,17 +80,3 @@ class Exchange:
 
     def _tables(self, name: str) -> Tables:
         return {one: self._known[one] for one in self._follow_up.needs(name)} if self._follow_up else {}
-
-    def _taken_up(self, place: int) -> tuple[Restaurant, Any]:
-        with _on_disk():
-            self._file.seek(place)
-            found: tuple[Restaurant, Any] = pickle.load(self._file)
-        return found
-
-
-@contextmanager
-def _on_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TryAgain(f"comparisons could not be set aside ({durable.first_line(error)}); make room and run again") from None

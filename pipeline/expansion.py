@@ -38,7 +38,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         with measured(seconds, "load"):
             runtime = Runtime(machine)
         with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
-            fits = fits_for(queries.rows, runtime, store, progress, stop, job.recalibrate)
+            fits = fits_for(queries.languages, runtime, store, progress, stop, job.recalibrate)
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from pipeline.reviews import Dump
+from pipeline.dump import Dump
 
 ROW = ("review_id", "text", "language", "rating", "created_at", "restaurant_name", "category", "area")
 
@@ -17,24 +17,29 @@ def fingerprints(dump: Dump, settings: Callable[[tuple[str, ...]], str]) -> dict
 
     `settings` is given the languages of a restaurant's reviews, sorted: a language that appears elsewhere in the dump changes nothing here.
     """
-    reviews = (
-        dump.reviews.sort("restaurant_id", "created_at", "review_id", nulls_last=True)
-        .select("restaurant_id", "language", row=pl.struct(ROW).struct.json_encode())
+    known: dict[tuple[str, ...], str] = {}
+    found = {}
+    named = dump.named_rejects
+    for number, part in enumerate(dump):
+        for name, rows, languages, rejected in _rows(part, named.filter(dump.ranges.of(number))).iter_rows():
+            spoken = tuple(languages or ())
+            if spoken not in known:
+                known[spoken] = settings(spoken)
+            content = "\0".join((known[spoken], rows or "", rejected or ""))
+            found[name] = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    return found
+
+
+def _rows(reviews: pl.DataFrame, rejects: pl.DataFrame) -> pl.DataFrame:
+    """A restaurant's rows, each as JSON."""
+    usable = (
+        reviews.select("restaurant_id", "language", row=pl.struct(ROW).struct.json_encode())
         .group_by("restaurant_id")
         .agg(rows=pl.col("row").str.join("\n"), languages=pl.col("language").unique().sort())
     )
-    rejects = (
-        dump.named_rejects.select("restaurant_id", rejected=pl.struct("reason", "restaurant_name").struct.json_encode())
+    rejected = (
+        rejects.select("restaurant_id", rejected=pl.struct("reason", "restaurant_name").struct.json_encode())
         .group_by("restaurant_id")
         .agg(pl.col("rejected").sort().str.join("\n"))
     )
-    both = reviews.join(rejects, on="restaurant_id", how="full", coalesce=True)
-    known: dict[tuple[str, ...], str] = {}
-    found = {}
-    for name, rows, languages, rejected in both.select("restaurant_id", "rows", "languages", "rejected").iter_rows():
-        spoken = tuple(languages or ())
-        if spoken not in known:
-            known[spoken] = settings(spoken)
-        content = "\0".join((known[spoken], rows or "", rejected or ""))
-        found[name] = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
-    return found
+    return usable.join(rejected, on="restaurant_id", how="full", coalesce=True).select("restaurant_id", "rows", "languages", "rejected")

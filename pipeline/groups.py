@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from pipeline.dump import Dump
 from pipeline.order import Standing
 from pipeline.reads import ONCE_EACH, Reads
-from pipeline.records import Restaurant, Review
+from pipeline.records import Restaurant
 from pipeline.restaurants import MARKS
-from pipeline.reviews import Dump
+from pipeline.shelf import Shelf
 from pipeline.tokens import Tokens
 
-_OF_A_REVIEW = ("review_id", "text", "language", "rating", "created_at")  # in the order of Review's fields
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Groups:
     """The restaurants of a dump.
 
     `table`: one row per restaurant with restaurant_id, restaurant_name, review_count, new_count (of reviews not asked about before),
     rejected_count, arrival (rank of its first row), estimate (prefill tokens), prompt_tokens (those from the prefix cache too, about),
-    offset (of its first review in `reviews`). `reviews`: sorted by restaurant, date, id.
+    number (its place by name among those with reviews).
     """
 
     table: pl.DataFrame
-    reviews: pl.DataFrame
+    dump: Dump
 
     def hand_out(self, by: Sequence[str]) -> Iterator[Restaurant]:
         """Restaurants in the order of these columns of `table`, made when asked for."""
@@ -47,17 +47,19 @@ class Groups:
             yield replace(self._restaurant(row), urgent=one.urgent, turn=one.turn)
 
     def _restaurant(self, row: Mapping[str, Any]) -> Restaurant:
-        rows = self.reviews.slice(row["offset"], row["review_count"])
-        columns = (rows.get_column(name).to_list() for name in _OF_A_REVIEW)  # a hundredth of what a select takes on so few rows
         return Restaurant(
             restaurant_id=row["restaurant_id"],
-            reviews=tuple(map(Review, *columns)),
+            reviews=self._shelf[row["number"]] if row["review_count"] else (),
             restaurant_name=row["restaurant_name"],
             rejected_count=row["rejected_count"],
             arrival=row["arrival"],
             estimate=row["estimate"],
             prompt_tokens=row["prompt_tokens"],
         )
+
+    @cached_property
+    def _shelf(self) -> Shelf:
+        return Shelf(self.dump)
 
 
 def group(
@@ -76,39 +78,38 @@ def group(
     comes from the prefix cache, in whole blocks of `block_size` tokens (None: there is no cache). Reviews that were asked about before cost
     nothing, though the chunk of a new one is read again.
     """
-    reviews = dump.reviews.sort("restaurant_id", "created_at", "review_id", nulls_last=True)
-    new = pl.lit(True)
-    if dump.answered is not None:
-        reviews = reviews.join(
-            dump.answered.with_columns(answered=True), on=["restaurant_id", "review_id"], how="left", maintain_order="left"
-        )
-        new = pl.col("answered").is_null()
-    read = dict.fromkeys(reviews["language"].unique().to_list(), ONCE_EACH) if reads is None else reads
+    languages = sorted(dump.languages)
+    read = dict.fromkeys(languages, ONCE_EACH) if reads is None else reads
     rate = pl.col("language").replace_strict(tokens_per_byte or {}, default=1.0, return_dtype=pl.Float64)
-    size, share = pl.col("text").str.len_bytes() * rate, _sampled_share(max_reviews)
+    size, share, new = pl.col("text").str.len_bytes() * rate, _sampled_share(max_reviews), pl.col("new")
     alone = {name: one for name, one in read.items() if one.alone is not None}
     cached = {name: one.common // block_size * block_size if block_size else 0 for name, one in alone.items()}
     asked = _of(alone, lambda one: 1) * pl.when(_of(alone, lambda one: int(one.sampled)) > 0).then(share).otherwise(1.0)
     beside = pl.col("language").replace_strict({name: one.alone for name, one in alone.items()}, default=0, return_dtype=pl.Float64)
     served = pl.col("language").replace_strict(cached, default=0, return_dtype=pl.Float64)
-    usable = (
-        reviews.group_by("restaurant_id")
-        .agg(
+
+    def sums(part: pl.DataFrame) -> pl.DataFrame:
+        of_one = _with_new(part, dump.answered).group_by("restaurant_id", maintain_order=True)
+        return of_one.agg(
             restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
             language=pl.col("language").mode().min(),
             review_count=pl.len(),
-            new_count=new.cast(pl.Int64).sum() if dump.answered is not None else pl.len(),
+            new_count=new.cast(pl.Int64).sum(),
             arrival=pl.col("arrival").min(),
             alone=(asked * (size + beside) * new).sum(),
             served=(asked * served * new).sum(),
             chunked=((size + MARKS) * share * new).sum(),
             again=((size + beside) * share * _of(read, lambda one: one.again) * new).sum(),
         )
+
+    usable = (
+        pl.concat(map(sums, dump))
         .with_columns(
             tokens=pl.col("alone") - pl.col("served") + pl.col("chunked") * _of(read, lambda one: min(one.chunks, 1)) + _of(read, _tails),
             prompts=pl.col("alone") + pl.col("chunked") * _of(read, lambda one: one.chunks) + _of(read, _around) + pl.col("again"),
         )
         .drop("language", "alone", "served", "chunked", "again")
+        .with_row_index("number")
     )
     rejected = dump.named_rejects.group_by("restaurant_id").agg(
         rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
@@ -124,9 +125,17 @@ def group(
         .sort("arrival", "restaurant_id", nulls_last=True)
         .with_columns(arrival=pl.int_range(pl.len()))
         .sort("restaurant_id")
-        .with_columns(offset=pl.col("review_count").cum_sum() - pl.col("review_count"))
     )
-    return Groups(table.drop("rejected_name", "tokens", "prompts"), reviews.drop("answered", strict=False))
+    return Groups(table.drop("rejected_name", "tokens", "prompts"), dump)
+
+
+def _with_new(part: pl.DataFrame, answered: pl.DataFrame | None) -> pl.DataFrame:
+    """With the column `new`: whether nobody has asked about a review before."""
+    if answered is None:
+        return part.with_columns(new=pl.lit(True))
+    known = answered.with_columns(answered=True)
+    both = part.join(known, on=["restaurant_id", "review_id"], how="left", maintain_order="left")
+    return both.with_columns(new=pl.col("answered").is_null())
 
 
 def _of(read: Mapping[str, Reads], value: Callable[[Reads], float]) -> pl.Expr:
@@ -146,11 +155,18 @@ def _sampled_share(max_reviews: int | None) -> pl.Expr:
     return pl.lit(1.0) if max_reviews is None else (max_reviews / pl.len()).clip(upper_bound=1.0)
 
 
-def sample_rates(reviews: pl.DataFrame, tokens: Tokens, most: int = 256) -> dict[str, float]:
-    """Tokens per byte of review text, by language, from the first reviews by id: the same sample whatever the order of rows."""
+def sample_rates(parts: Iterable[pl.DataFrame], tokens: Tokens, most: int = 256) -> dict[str, float]:
+    """Tokens per byte of review text, by language, from the first reviews by id: the same sample whatever the order of rows, and whatever
+    the parts they are in. `parts`: columns restaurant_id, review_id, text, language."""
+    place = ["review_id", "restaurant_id", "text"]
+    first: dict[str, pl.DataFrame] = {}
+    for part in parts:
+        for (language,), some in part.select(*place, "language").group_by("language"):
+            both = [first[str(language)], some] if str(language) in first else [some]
+            first[str(language)] = pl.concat(one.sort(place).head(most) for one in both)
     rates = {}
-    for (language,), some in reviews.group_by("language"):
-        texts = some.sort("review_id", "restaurant_id", "text").head(most)["text"].to_list()
+    for language, some in first.items():
+        texts = some.sort(place).head(most)["text"].to_list()
         size = sum(len(text.encode()) for text in texts)
-        rates[str(language)] = sum(len(one.ids) for one in tokens.encode(texts)) / max(size, 1)
+        rates[language] = sum(len(one.ids) for one in tokens.encode(texts)) / max(size, 1)
     return rates

@@ -8,7 +8,7 @@ its own cells and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,23 +22,24 @@ TOGETHER = 4096
 CELL = 512
 """Texts of a cell at most, where there are more."""
 TURNS, SIGNS = 3, 64
+KEPT = 64
+"""Words of a text, where there are more texts than TOGETHER."""
 _WORDS = 4096  # columns that words are hashed to
 _BLOCK = 512  # rows compared at once: 512 x 4,096 float32 are 8 MB
 
-Places = npt.NDArray[np.int64]
+Places = npt.NDArray[np.integer[Any]]
 
 
-def most_alike(names: Sequence[str], everyone: Sequence[str], texts: Sequence[Sequence[str]], most: int) -> dict[str, tuple[str, ...]]:
-    """For each of `names` the `most` of `everyone` (sorted) whose `texts` are nearest to its own, sorted by name; of equally near ones the
-    first by name. All others where there are no more than that."""
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-
-    words = HashingVectorizer(analyzer=_words, n_features=_WORDS, alternate_sign=False, norm=None).transform(texts)
-    weighted = TfidfTransformer(sublinear_tf=True).fit_transform(words).astype(np.float32)
-    count = len(everyone)
+def most_alike(
+    names: Sequence[str], everyone: Sequence[str], texts: Iterable[Sequence[Sequence[str]]], most: int
+) -> dict[str, tuple[str, ...]]:
+    """For each of `names` the `most` of `everyone` (sorted) whose texts are nearest to its own, sorted by name; of equally near ones the
+    first by name. All others where there are no more than that. `texts`: of everyone, some at a time."""
+    weighted, count = _weighted(texts, len(everyone)), len(everyone)
     most = min(most, count - 1)
-    wanted = np.isin(np.array(everyone, dtype=object), np.array(names, dtype=object))
-    near, nearest = np.full((count, most), -2.0, dtype=np.float32), np.full((count, most), -1, dtype=np.int64)
+    some = set(names)
+    wanted = np.fromiter((name in some for name in everyone), dtype=np.bool_, count=count)
+    near, nearest = np.full((count, most), -2.0, dtype=np.float32), np.full((count, most), -1, dtype=np.int32)
     for cell in [np.arange(count)] if count <= TOGETHER else _cells(weighted, everyone):
         for start in range(0, len(cell), _BLOCK):
             rows = cell[start : start + _BLOCK]
@@ -46,6 +47,28 @@ def most_alike(names: Sequence[str], everyone: Sequence[str], texts: Sequence[Se
             if len(rows):
                 near[rows], nearest[rows] = _nearer(weighted, rows, cell, near[rows], nearest[rows])
     return {everyone[place]: tuple(everyone[other] for other in np.sort(nearest[place]) if other >= 0) for place in np.flatnonzero(wanted)}
+
+
+def _weighted(texts: Iterable[Sequence[Sequence[str]]], count: int) -> Any:
+    """A row per text; of more than TOGETHER with no more than its KEPT heaviest words, so that a million are half a gigabyte."""
+    from scipy.sparse import vstack
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    hashed = HashingVectorizer(analyzer=_words, n_features=_WORDS, alternate_sign=False, norm=None)
+    words = vstack([hashed.transform(some).astype(np.float32) for some in texts if len(some)], format="csr")
+    rare = TfidfTransformer(sublinear_tf=True).fit(words)
+    blocks = (rare.transform(words[start : start + TOGETHER].astype(np.float64)).astype(np.float32) for start in range(0, count, TOGETHER))
+    return vstack(list(blocks if count <= TOGETHER else map(_heaviest, blocks)), format="csr")
+
+
+def _heaviest(weighted: Any) -> Any:
+    """Of each row the KEPT largest values; of equal ones the first."""
+    row = np.repeat(np.arange(weighted.shape[0]), np.diff(weighted.indptr))
+    order = np.lexsort((-weighted.data, row))  # rows stay where they are
+    small = order[np.arange(len(order)) - weighted.indptr[row] >= KEPT]
+    weighted.data[small] = 0.0
+    weighted.eliminate_zeros()
+    return weighted
 
 
 def _nearer(

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from pipeline.answering import answer_all
 from pipeline.comparing import Comparing, comparing
 from pipeline.costs import CostModel, Step
+from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.engine_settings import Feed
 from pipeline.fingerprints import fingerprints
@@ -18,7 +19,6 @@ from pipeline.job import Job, Progress, Stop
 from pipeline.measured_costs import answer_tokens
 from pipeline.order import Order
 from pipeline.records import Answer, Outcome, Request, Restaurant
-from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
 from pipeline.schedule import Schedule
 from pipeline.simulation.assembled import assembled
@@ -151,7 +151,7 @@ class Course:
 
 def comparing_of(dump: Dump, job: Job) -> Comparing:
     """Who is compared with whom, where nothing was committed before."""
-    names = set(dump.reviews["restaurant_id"])
+    names = set(dump.names)
     return comparing(dump, names, set(), None, job.two_stage and "strengths" in job.tasks, False)
 
 

@@ -70,16 +70,16 @@ def measure(
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
     other = read(fit_on, job.columns) if fit_on else None
     dump = cut.of(dump) if cut else dump
-    names = set(dump.reviews["restaurant_id"])
+    names = set(dump.names)
     if unknown := job.priorities.unknown(names):
         progress.stage(unknown)
     if other:
         other = replace(cut, count=-(-cut.count // 4)).of(other, names) if cut else other.without(names)
-        if other.reviews.is_empty():
+        if not other.height:
             raise BadData(f"{', '.join(fit_on)}: holds no restaurant that is not compared; name others to fit the prediction on")
     with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
-        both = pl.concat([one.reviews for one in (dump, other) if one])
-        fits = fits_for(both, runtime, store, progress, stop)
+        languages = dump.languages | (other.languages if other else set())
+        fits = fits_for(languages, runtime, store, progress, stop)
     course = Course(dump, job, fits, comparing_of(dump, job), runtime, began, rates_of(runtime, measured_in, progress))
     known = _rates_of(course.over(other), settings, progress, stop) if other else None
     course = replace(course, rates=known) if known else course
@@ -101,7 +101,7 @@ def measure(
             predicted[setting.name] = prediction.timeline
             orders[setting.name] |= _beside(prediction, orders[setting.name]["measured"], levels)
     times = "once" if repeat == 1 else f"{repeat} times"
-    about = f"{len(names):,} restaurants, {dump.reviews.height:,} reviews, each order {times} on one engine"
+    about = f"{len(names):,} restaurants, {dump.height:,} reviews, each order {times} on one engine"
     sources = sorted({one["fitted_on"] for one in orders.values() if "fitted_on" in one})
     said = {"prediction": f"predicted: by simulation, rates from {' and '.join(sources)}"} if sources else {}
     typical = {setting.name: _typical(_of(setting, trials)).timeline for setting in settings}

@@ -6,10 +6,11 @@ Of the same category in the same area, where the dump says so; else those whose 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
+from pipeline.dump import Dump
 from pipeline.likeness import most_alike
 
 MOST_PEERS = 20
@@ -19,12 +20,13 @@ MOST_TEXTS = 50
 """Reviews of a restaurant that its likeness to others is taken from, those with the lowest ids."""
 
 
-def choose_peers(reviews: pl.DataFrame) -> dict[str, tuple[str, ...]]:
+def choose_peers(parts: Collection[pl.DataFrame] | Dump) -> dict[str, tuple[str, ...]]:
     """Peers by restaurant, at most MOST_PEERS, sorted; every restaurant with a review has an entry, an only one an empty one.
 
-    `reviews`: restaurant_id, review_id, text, category, area. Takes n log n time in the number of restaurants.
+    `parts`: restaurant_id, review_id, text, category, area; each has all reviews of its restaurants, and they come in the order of their
+    names. Taken up twice. Takes n log n time in the number of restaurants.
     """
-    kinds = reviews.group_by("restaurant_id").agg(pl.col("category", "area").drop_nulls().mode().min()).sort("restaurant_id")
+    kinds = pl.concat(map(_kinds, parts))
     peers: dict[str, tuple[str, ...]] = dict.fromkeys(kinds["restaurant_id"], ())
     of_a_kind = (
         kinds.drop_nulls().group_by("category", "area").agg("restaurant_id").filter(pl.col("restaurant_id").list.len() > LEAST_PEERS)
@@ -33,10 +35,17 @@ def choose_peers(reviews: pl.DataFrame) -> dict[str, tuple[str, ...]]:
         peers.update(_around(names.to_list()))
     without = [name for name, chosen in peers.items() if not chosen]
     if without and len(peers) > 1:
-        some = reviews.select("restaurant_id", "review_id", "text").sort("restaurant_id", "review_id")
-        texts = some.group_by("restaurant_id", maintain_order=True).agg(pl.col("text").head(MOST_TEXTS))
-        peers.update(most_alike(without, texts["restaurant_id"].to_list(), texts["text"].to_list(), MOST_PEERS))
+        peers.update(most_alike(without, list(peers), map(_texts, parts), MOST_PEERS))
     return peers
+
+
+def _kinds(part: pl.DataFrame) -> pl.DataFrame:
+    return part.group_by("restaurant_id").agg(pl.col("category", "area").drop_nulls().mode().min()).sort("restaurant_id")
+
+
+def _texts(part: pl.DataFrame) -> list[list[str]]:
+    some = part.select("restaurant_id", "review_id", "text").sort("restaurant_id", "review_id")
+    return some.group_by("restaurant_id", maintain_order=True).agg(pl.col("text").head(MOST_TEXTS))["text"].to_list()
 
 
 def _around(names: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:

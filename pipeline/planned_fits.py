@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import polars as pl
@@ -22,16 +22,18 @@ READ_BY_EMBEDDED = frozenset({"en"})
 """What its package says, and its anchors: area under the curve 0.55 on the Korean ones."""
 
 
-def planned_fits(reviews: pl.DataFrame, job: Job, runtime: Runtime, replay: Replay) -> tuple[dict[str, Fit], set[str]]:
+def planned_fits(
+    languages: Collection[str], job: Job, runtime: Runtime, replay: Replay, parts: Iterable[pl.DataFrame] = ()
+) -> tuple[dict[str, Fit], set[str]]:
     """As `calibrations.fits_for`, without asking: the fits that are kept, and for other languages an assumption, which are named beside
     them. What has to be asked for those is counted in the replay."""
-    languages = set(reviews["language"].unique())
+    languages = set(languages)
     fits: dict[str, Fit] = {}
     assumed: set[str] = set()
     for source in dict.fromkeys((job.calibrate_on, "anchors")):
         known = kept(job.store, languages - set(fits), runtime.identity, source) if job.store else {}
         missing = languages - set(fits) - (set() if job.recalibrate else set(known))
-        labelled = rated(reviews, missing) if source == "ratings" else anchors(missing)
+        labelled = rated(parts, missing) if source == "ratings" else anchors(missing)
         if labelled:
             found = _asked(labelled, runtime, replay if not job.recalibrate else replace(replay, stored=None))
             fits |= {language: replace(one, source=source) for language, one in found.items()}

@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import polars as pl
@@ -19,6 +20,7 @@ from pipeline.amounts import Amounts
 from pipeline.beside import Beside
 from pipeline.changes import Changes, changes, merged
 from pipeline.costs import CostModel
+from pipeline.dump import Dump
 from pipeline.errors import BadConfiguration
 from pipeline.job import Job
 from pipeline.memory import block_tokens, kv_bytes_per_token, kv_tokens
@@ -29,7 +31,7 @@ from pipeline.prefix_cache import PrefixCache
 from pipeline.previous import Previous
 from pipeline.queries import read_queries
 from pipeline.replay import Replay
-from pipeline.reviews import Dump, read
+from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime, Weightless
 from pipeline.schedule import Schedule
 from pipeline.stored import StoredAnswers
@@ -54,20 +56,24 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
     errors of `pipeline.errors`, as the run would."""
     if job.output.exists() and not job.output.is_dir():
         raise BadConfiguration(f"{job.output}: results cannot be written there (it is a file); choose another --output")
+    with TemporaryDirectory() as scratch:
+        return _plan(job, order, machine, tell, exact_reviews, Path(scratch))
+
+
+def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str], None], exact_reviews: int, scratch: Path) -> Planned:
     before = previous.find(Results, job.output, job.selection, job.update, tell)
-    dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes)
+    dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
     queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
     runtime = Weightless(machine)
     stored = StoredAnswers(job.store, runtime.identity, tell, fresh=job.force) if job.store else None
     replay = Replay(stored, PrefixCache(block_tokens(machine.engine_settings)), machine.max_model_len)
-    fits, assumed = planned_fits(dump.reviews, job, runtime, replay)
+    fits, assumed = planned_fits(dump.languages, job, runtime, replay, dump)
     changed = changes(dump, job, runtime, fits, before)
     if unknown := job.priorities.unknown(changed.fingerprints):
         tell(unknown)
     beside = None
     if queries:
-        others = queries.rows.filter(~pl.col("language").is_in(list(fits)))
-        more, unsure = planned_fits(others, job, runtime, replay)
+        more, unsure = planned_fits(queries.languages - fits.keys(), job, runtime, replay)
         fits, assumed = fits | more, assumed | unsure
         beside = Beside(queries, fits, runtime, before, job)
         for query, task in beside.asked():
@@ -86,7 +92,7 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
         steps = prefilled / _most(machine, "max_num_batched_tokens", 8192) + sum(output.values()) / _most(machine, "max_num_seqs", 256)
         start = START_S.get(device) if prefilled else 0.0
         duration = Duration(rates.seconds(prefilled, sum(output.values()), steps), start, rates.steps, rates.error)
-    asked = set(changed.dump.reviews["restaurant_id"].unique())
+    asked = set(changed.dump.names)
     names = set(changed.fingerprints)
     longest = sorted(found.longest, key=lambda one: -one.prompt_tokens)
     at_once = _most(machine, "max_num_seqs", 256)
@@ -102,7 +108,7 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
             "empty": len(names - changed.unchanged - asked),
             "answered": found.answered,
         },
-        reviews={"all": dump.reviews.height, "asked": changed.dump.reviews.height},
+        reviews={"all": dump.height, "asked": changed.dump.height},
         chunks=found.chunks,
         method=found.method,
         sampled_restaurants=found.sampled_restaurants,
@@ -124,7 +130,7 @@ def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str],
             held,
             at_once,
             at_once * max((one.needs for one in longest), default=0),
-            int(dump.reviews.estimated_size()),
+            dump.size,
             int(4 * sum(one.prompt_tokens for _, one in found.amounts)) if order.whole else 0,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         ),
@@ -151,7 +157,7 @@ def _evict(found: Survey, held: int | None) -> bool:
 
 
 def _nothing_to_do(found: Survey, changed: Changes, dump: Dump, before: Previous[Results] | None, job: Job, beside: Beside | None) -> bool:
-    if before is None or not changed.dump.reviews.is_empty() or any(one.most for _, one in found.amounts):
+    if before is None or changed.dump.height or any(one.most for _, one in found.amounts):
         return False
     nothing = {name: pl.DataFrame(schema=getattr(before.results, name).schema) for name in ("restaurants", "reviews", "requests")}
     tables = merged(Results(rejects=dump.rejects, **nothing), pl.DataFrame(schema=SECOND), before, changed.unchanged, job)

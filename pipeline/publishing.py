@@ -15,10 +15,10 @@ from pipeline.answering import Answered
 from pipeline.beside import Beside
 from pipeline.changes import Changes, merged
 from pipeline.deadlines import deadline_counts, with_deadlines
+from pipeline.dump import Dump
 from pipeline.job import Job
 from pipeline.manifest import Tally
 from pipeline.previous import Previous
-from pipeline.reviews import Dump
 from pipeline.tables import REQUESTS, RESTAURANTS, Results
 
 
@@ -74,7 +74,7 @@ class Publication:
                     check()
                 told = with_deadlines(tables.restaurants, deadlines, self.answered.first_request)
                 tally.add(tables)
-                held.add(self.dump.reviews.filter(ranges.of(number)), tables.reviews)
+                held.add(self.dump.part(number), tables.reviews)
                 promised.append(told.drop_nulls("deadline"))
                 more = [self._queries_requests] if number + 1 == len(ranges) else []
                 yield replace(tables, restaurants=told, requests=pl.concat([tables.requests, *more]))

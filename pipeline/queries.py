@@ -31,6 +31,11 @@ class Queries:
     rejects: pl.DataFrame
     files: list[InputFile] = field(default_factory=list)
 
+    @property
+    def languages(self) -> set[str]:
+        """Of its queries."""
+        return set(self.rows["language"].unique())
+
     def without(self, names: Collection[str]) -> Queries:
         """The others' rows; all rejects."""
         these = pl.DataFrame({"query_id": pl.Series(sorted(names), dtype=pl.String)})

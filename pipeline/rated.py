@@ -24,18 +24,21 @@ def positive(rating: str = "rating") -> pl.Expr:
     return pl.when(stars != 3).then(stars > 3)
 
 
-def rated(reviews: pl.DataFrame, languages: Collection[str]) -> list[Anchor]:
-    """Labelled reviews out of a dump's (columns text, language, rating), at most MOST_RATED of each label and language.
+def rated(parts: Iterable[pl.DataFrame], languages: Collection[str]) -> list[Anchor]:
+    """Labelled reviews out of a dump's `parts` (columns text, language, rating), at most MOST_RATED of each label and language.
 
     Those with the lowest hash of their text: the same whatever the order of rows, and nearly the same when reviews are added. A text counts
     once. None of a language that has fewer than LEAST_RATED of one label.
     """
-    usable = reviews.select("text", "language", label=positive().cast(pl.Int64)).filter(
-        pl.col("label").is_not_null(), pl.col("language").is_in(sorted(languages)), pl.col("text").str.len_chars() <= LONGEST
-    )
+    lowest: dict[tuple[str, int], list[str]] = {(language, label): [] for language in sorted(languages) for label in (0, 1)}
+    for part in parts:
+        usable = part.select("text", "language", label=positive().cast(pl.Int64)).filter(pl.col("text").str.len_chars() <= LONGEST)
+        for (language, label), texts in lowest.items():
+            some = usable.filter(language=language, label=label)["text"].unique()
+            lowest[language, label] = _lowest({*texts, *some})
     found: list[Anchor] = []
     for language in sorted(languages):
-        sides = [_lowest(usable.filter(language=language, label=label)["text"].unique()) for label in (0, 1)]
+        sides = [lowest[language, label] for label in (0, 1)]
         if min(map(len, sides)) >= LEAST_RATED:
             found += [Anchor(text, label, language) for label, side in enumerate(sides) for text in side]
     return sorted(found, key=lambda one: _place(one.text))  # labels mixed

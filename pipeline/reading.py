@@ -37,6 +37,11 @@ class Files:
         """Of all of them, in bytes."""
         return sum(self.sizes)
 
+    @property
+    def described(self) -> list[InputFile]:
+        """With their digests, for a manifest."""
+        return [describe(path) for path in self.paths]
+
     def pieces(self, contract: Contract | None = None) -> Iterator[pl.DataFrame]:
         """All rows, some PIECE_BYTES of a file at a time, with `source_file`, `source_row`, `undecodable` and `arrival` (row number over
         all files). `contract`: of fewer columns. Raises BadData.
@@ -68,7 +73,7 @@ def opened(inputs: Sequence[str], columns: Mapping[str, str], contract: Contract
 def read_files(inputs: Sequence[str], columns: Mapping[str, str], contract: Contract, most: int) -> tuple[pl.DataFrame, list[InputFile]]:
     """All rows at once, and the files they are from. Raises NoInput, BadData, TryAgain."""
     with opened(inputs, columns, contract, most) as files:
-        return pl.concat(files.pieces()), [describe(path) for path in files.paths]
+        return pl.concat(files.pieces()), files.described
 
 
 def _check_held(of_what: str, found: int, most: int) -> None:

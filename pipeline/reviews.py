@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 
-from pipeline.columns import REVIEWS, blank
+from pipeline import spread
+from pipeline.columns import REVIEWS, Contract, blank
+from pipeline.dump import Dump
 from pipeline.errors import BadData
-from pipeline.inputs import InputFile
-from pipeline.reading import MOST_INPUT_BYTES, read_files, reject_repeated, split, too_long
+from pipeline.reading import MOST_INPUT_BYTES, Files, opened, reject_repeated, split, too_long
+from pipeline.spread import WHOLE, Ranges, Spread, ranges_for
 
 CONTENT = ("created_at", "text", "rating", "restaurant_name", "category", "area")
 """What decides which of several reviews with one id stays."""
+_ROW = {"arrival": pl.UInt32(), "source_file": pl.String(), "source_row": pl.Int64(), **REVIEWS.columns, "undecodable": pl.Boolean()}
+_REVIEW = {**{name: dtype for name, dtype in _ROW.items() if name != "undecodable"}, "language": pl.String()}
 HANGUL, LATIN = r"[가-힣ㄱ-ㅎㅏ-ㅣ]", r"[A-Za-z]"
 
 
@@ -37,64 +42,65 @@ class Selection:
         return self == Selection()
 
 
-@dataclass(frozen=True, slots=True)
-class Dump:
-    """What was read. `reviews`: the contract's columns, `language` and `arrival` (row number over all files). `rejects`: its
-    `reject_schema`. `answered`: restaurant_id and review_id of reviews about which earlier runs have asked, None where nobody knows."""
-
-    reviews: pl.DataFrame
-    rejects: pl.DataFrame
-    files: list[InputFile] = field(default_factory=list)
-    answered: pl.DataFrame | None = None
-
-    @property
-    def named_rejects(self) -> pl.DataFrame:
-        """Rejects that belong to a restaurant."""
-        return self.rejects.filter(pl.col("restaurant_id").str.strip_chars() != "")
-
-    def without(self, restaurants: Collection[str]) -> Dump:
-        """What concerns other restaurants, or none."""
-        these = pl.DataFrame({"restaurant_id": pl.Series(sorted(restaurants), dtype=pl.String)})
-        return replace(
-            self,
-            reviews=self.reviews.join(these, on="restaurant_id", how="anti"),
-            rejects=self.rejects.join(these, on="restaurant_id", how="anti"),
-        )
-
-
 def read(
     inputs: Sequence[str],
     columns: Mapping[str, str] | None = None,
     selection: Selection | None = None,
     max_input_bytes: int = MOST_INPUT_BYTES,
+    scratch: Path | None = None,
 ) -> Dump:
     """Reads files, globs, directories (hive partitions are columns) or object-store URIs as one dump.
 
-    `columns` maps the contract's names to the dump's. Raises NoInput; BadData for a damaged file, a missing column, a wrong type, more
-    bytes than allowed or a restaurant that is not there; TryAgain where a file changed meanwhile.
+    `columns` maps the contract's names to the dump's. `scratch`: folder for the reviews of a large dump, which lasts as long as the dump
+    is used; without it all are in memory. Raises NoInput; BadData for a damaged file, a missing column, a wrong type, more bytes than
+    allowed or a restaurant that is not there; TryAgain where a file changed meanwhile or the disk is full.
     """
     selection = selection or Selection()
-    rows, files = read_files(inputs, columns or {}, REVIEWS, max_input_bytes)
-    rows = _select(rows, selection)
-    rows = rows.with_columns(reason=_reason())
-    rows = reject_repeated(rows, ["restaurant_id", "review_id"], CONTENT)
-    if selection.limit is not None:
-        named = rows.filter(pl.col("reason").ne_missing("no restaurant_id"))
-        chosen = named["restaurant_id"].unique().sort().head(selection.limit)
-        rows = rows.filter(pl.col("restaurant_id").is_in(chosen.implode()))
-    usable, rejects = split(rows, REVIEWS)
-    return Dump(_make_ids(usable).with_columns(language=by_script()), rejects, files)
+    with opened(inputs, columns or {}, REVIEWS, max_input_bytes) as files:
+        ranges = _ranges(files, scratch)
+        rows = _selected(files, selection, Spread("read", _ROW, ranges))
+        left = selection.limit
+        rejected = [pl.DataFrame(schema=REVIEWS.reject_schema)]
+
+        def usable() -> Iterator[pl.DataFrame]:
+            nonlocal left
+            for number in range(len(ranges)):  # in the order of names
+                some = reject_repeated(rows.take(number).with_columns(reason=_reason()), ["restaurant_id", "review_id"], CONTENT)
+                if left is not None:
+                    chosen = some.filter(pl.col("reason").ne_missing("no restaurant_id"))["restaurant_id"].unique().sort().head(left)
+                    some, left = some.filter(pl.col("restaurant_id").is_in(chosen.implode())), left - len(chosen)
+                reviews, rejects = split(some, REVIEWS)
+                rejected.append(rejects)
+                yield _make_ids(reviews).with_columns(language=by_script()).select(*_REVIEW)
+
+        dump = Dump.of(usable(), Spread("dump", _REVIEW, ranges), rejected[0])
+        place = {path: number for number, path in enumerate(files.paths)}
+        in_file_order = pl.col("source_file").replace_strict(place, return_dtype=pl.Int64), "source_row"
+        return replace(dump, rejects=pl.concat(rejected).sort(*in_file_order), files=files.described)
 
 
-def _select(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
-    if selection.restaurants:
-        rows = rows.filter(pl.col("restaurant_id").is_in(selection.restaurants))
-        if absent := sorted(set(selection.restaurants) - set(rows["restaurant_id"])):
-            raise BadData(f"the dump has no restaurant_id {', '.join(map(repr, absent[:5]))}; check --restaurant")
-    if selection.since is not None:
-        rows = rows.filter(pl.col("created_at") >= selection.since)
-    if selection.until is not None:
-        rows = rows.filter(pl.col("created_at") < selection.until)
+def _ranges(files: Files, scratch: Path | None) -> Ranges:
+    """Of a large dump all names are read once before anything else is."""
+    if scratch is None or files.size <= spread.RANGE_BYTES:
+        return WHOLE
+    names = Contract({"restaurant_id": REVIEWS.columns["restaurant_id"]}, required=("restaurant_id",))
+    return ranges_for(pl.concat(piece["restaurant_id"] for piece in files.pieces(names)), files.size, scratch)
+
+
+def _selected(files: Files, selection: Selection, rows: Spread) -> Spread:
+    absent = set(selection.restaurants)
+    for piece in files.pieces():
+        some = piece.select(*_ROW)
+        if selection.restaurants:
+            some = some.filter(pl.col("restaurant_id").is_in(selection.restaurants))
+            absent -= set(some["restaurant_id"])
+        if selection.since is not None:
+            some = some.filter(pl.col("created_at") >= selection.since)
+        if selection.until is not None:
+            some = some.filter(pl.col("created_at") < selection.until)
+        rows.append(some)
+    if absent:
+        raise BadData(f"the dump has no restaurant_id {', '.join(map(repr, sorted(absent)[:5]))}; check --restaurant")
     return rows
 
 

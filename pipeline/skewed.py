@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from pipeline.dump import Dump
 from pipeline.errors import BadData
-from pipeline.reviews import Dump
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Cut:
     def of(self, dump: Dump, but: Collection[str] = ()) -> Dump:
         """The cut, of restaurants other than `but`. Raises BadData where the dump has fewer restaurants than that."""
         left = dump.without(but)
-        names = np.array(left.reviews["restaurant_id"].unique().sort().to_list(), dtype=object)
+        names = np.array(left.names.to_list(), dtype=object)
         if len(names) < self.count:
             raise BadData(f"{len(names)} restaurants are there to draw {self.count} from; ask for fewer, or name another dump")
         random = np.random.default_rng(self.seed)
@@ -40,4 +40,4 @@ class Cut:
         )
         places = pl.Series(random.permutation(kept.height), dtype=kept.schema["arrival"])
         reviews = kept.with_columns(arrival=places).sort("arrival")
-        return replace(left.without(set(names.tolist()) - set(chosen)), reviews=reviews)
+        return left.without(set(names.tolist()) - set(chosen)).of_these(reviews)

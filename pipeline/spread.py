@@ -80,7 +80,9 @@ class Spread:
     """One table of a run. `add` rows as they come, then take the parts."""
 
     def __init__(self, name: str, schema: Mapping[str, pl.DataType], ranges: Ranges = WHOLE) -> None:
-        self._name, self._schema, self._ranges = name, schema, ranges
+        self._name, self._schema, self.ranges = name, schema, ranges
+        self.size = 0
+        """Bytes of all rows."""
         self._rows: list[Mapping[str, Any]] = []
         self._frames: list[pl.DataFrame] = []
         self._held = 0
@@ -95,26 +97,38 @@ class Spread:
     def append(self, frame: pl.DataFrame) -> None:
         """Rows that are columns already. Raises TryAgain where the disk is full."""
         self._frames.append(frame)
-        self._held += int(frame.estimated_size())
-        if self._ranges.cuts and self._held >= HELD_BYTES:
+        size = int(frame.estimated_size())
+        self._held += size
+        self.size += size
+        if self.ranges.cuts and self._held >= HELD_BYTES:
             self._write()
 
     def part(self, number: int) -> pl.DataFrame:
         """All rows of one range, in the order in which they came."""
         self._turn()
-        if not self._ranges.cuts:
+        if not self.ranges.cuts:
             return self._whole(self._frames)
         self._write()
         return self._whole([pl.scan_ipc(path, glob=False).collect() for path in self._files[number]])
 
+    def take(self, number: int) -> pl.DataFrame:
+        """`part`, which is then gone."""
+        rows = self.part(number)
+        if not self.ranges.cuts:
+            self._frames = []
+        for path in self._files[number]:
+            path.unlink()
+        self._files[number] = []
+        return rows
+
     def parts(self) -> Iterator[pl.DataFrame]:
         """Range after range."""
-        return (self.part(number) for number in range(len(self._ranges)))
+        return (self.part(number) for number in range(len(self.ranges)))
 
     def scan(self) -> pl.LazyFrame:
         """All rows, for figures over them; in memory only as far as those need."""
         self._turn()
-        if not self._ranges.cuts:
+        if not self.ranges.cuts:
             return self._whole(self._frames).lazy()
         self._write()
         files = [path for mine in self._files for path in mine]
@@ -129,17 +143,17 @@ class Spread:
             self.append(frame_of(rows, self._schema))
 
     def _write(self) -> None:
-        if not self._frames or self._ranges.folder is None:
+        if not self._frames or self.ranges.folder is None:
             return
         frames, self._frames, self._held = self._frames, [], 0
         try:
-            for number, rows in self._ranges.parted(self._whole(frames)):
-                path = self._ranges.folder / f"{self._name}-{number:06}-{len(self._files[number]):06}.arrow"
+            for number, rows in self.ranges.parted(self._whole(frames)):
+                path = self.ranges.folder / f"{self._name}-{number:06}-{len(self._files[number]):06}.arrow"
                 rows.rechunk().write_ipc(path, compression="lz4")
                 self._files[number].append(path)
         except OSError as error:
             reason = durable.first_line(error)
-            raise TryAgain(f"{self._ranges.folder}: rows could not be set aside ({reason}); make room and run again") from None
+            raise TryAgain(f"{self.ranges.folder}: rows could not be set aside ({reason}); make room and run again") from None
 
 
 @contextmanager

@@ -69,6 +69,7 @@ class Store(StoredAnswers):
         self._recent: OrderedDict[bytes, Answer] = OrderedDict()
         self._own: list[Part] = []
         self._failure: JobError | None = None
+        self._scratch = folder
         super().__init__(folder, identity, warn, fresh)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep_flushing, name="store", daemon=True)

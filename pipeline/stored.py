@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pipeline import parts, usage
 from pipeline.key_index import KeyIndex
 from pipeline.packing import WANTED, unpack
+from pipeline.part_cache import PartCache, Rows, joined
 from pipeline.parts import Part
 from pipeline.records import Answer
 from pipeline.suspects import Suspects
@@ -30,8 +29,6 @@ AT_ONCE = 128
 """Answers made at once: few enough that Python's garbage collector does not set out, which took a fifth of a large lookup."""
 READERS = 2
 """Parts read at once: digest and Parquet work outside Python's lock."""
-CACHED_BYTES = 256 << 20
-"""Of parts held in memory for lookups; a run asks in about the order in which an earlier one has answered."""
 
 
 def stored_key(identity: bytes, key: str) -> bytes:
@@ -42,6 +39,9 @@ def stored_key(identity: bytes, key: str) -> bytes:
 class StoredAnswers:
     """The answers in one folder; none where there is no such folder."""
 
+    _scratch: Path | None = None
+    """Folder for files that last as long as this object, the system's own for such where it is None."""
+
     def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool = False) -> None:
         """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: earlier runs' answers are not served."""
         self.folder = folder
@@ -50,8 +50,7 @@ class StoredAnswers:
         self._warn = warn
         self._suspects = Suspects(folder / SUSPECTS)
         self._mutex = threading.RLock()
-        self._cache_lock = threading.Lock()
-        self._cache: OrderedDict[int, pl.DataFrame] = OrderedDict()
+        self._cache = PartCache(self._scratch)
         self._counts = usage.Counts()
         self._sequence = max((part.sequence for part in parts.listed(self._answers)), default=0)
         self._after = self._sequence if fresh else -1
@@ -73,9 +72,11 @@ class StoredAnswers:
         """Those of the parts. `wanted`: request's keys by stored keys."""
         with self._mutex, self._counts.measured():
             names = list(wanted.values())
-            frames = self._matching(list(wanted)) if wanted and len(self._keys) else []
-        self._counts.served += sum(frame.height for frame in frames)
-        for some in (some for frame in frames for some in frame.iter_slices(AT_ONCE)):
+            rows = self._matching(list(wanted)) if wanted and len(self._keys) else None
+        if rows is None:
+            return
+        self._counts.served += rows.height
+        for some in rows.iter_slices(AT_ONCE):
             with self._counts.measured():
                 found = unpack(names, some)
             yield from found
@@ -116,39 +117,32 @@ class StoredAnswers:
         """What happens to a damaged part."""
         self._warn(f"warning: {part.path}: is damaged; its answers count as not there")
 
-    def _matching(self, own: Sequence[bytes]) -> list[pl.DataFrame]:
-        """Rows with these keys and each one's `place` among them, a frame per part."""
+    def _matching(self, own: Sequence[bytes]) -> pl.DataFrame | None:
+        """Rows with these keys and each one's `place` among them."""
         halves = np.frombuffer(b"".join(own), dtype="<u8").reshape(-1, 2)
         while True:
             numbers = self._keys.find(halves[:, 0])
             hit = np.unique(numbers[numbers >= 0]).tolist()
             try:
-                with ThreadPoolExecutor(READERS) as readers:
-                    read = readers.map(self._rows, hit)
-                    return [_matched(rows, halves, np.flatnonzero(numbers == number)) for number, rows in zip(hit, read, strict=True)]
+                found = [
+                    rows.matching(halves, np.flatnonzero(numbers == number)) for number, rows in zip(hit, self._rows(hit), strict=True)
+                ]
+                return joined(found) if found else None
             except FileNotFoundError:  # another run has merged or pruned parts meanwhile
                 self._index()
 
-    def _rows(self, number: int) -> pl.DataFrame:
-        with self._cache_lock:
-            if number in self._cache:
-                self._cache.move_to_end(number)
-                return self._cache[number]
-        rows = self._read(self._parts[number], *WANTED)
-        if rows is None:
-            raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
-        rows = rows.sort("high")
-        with self._cache_lock:
-            self._cache[number] = rows
-            while len(self._cache) > 1 and sum(frame.estimated_size() for frame in self._cache.values()) > CACHED_BYTES:
-                self._cache.popitem(last=False)
-        return rows
+    def _rows(self, numbers: Sequence[int]) -> list[Rows]:
+        """Those that are not held are read together."""
+        if all(map(self._cache.holds, numbers)):
+            return [self._cache.get(number, self._reader(number)) for number in numbers]
+        with ThreadPoolExecutor(READERS) as readers:
+            return list(readers.map(lambda number: self._cache.get(number, self._reader(number)), numbers))
 
+    def _reader(self, number: int) -> Callable[[], pl.DataFrame]:
+        def read() -> pl.DataFrame:
+            rows = self._read(self._parts[number], *WANTED)
+            if rows is None:
+                raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
+            return rows
 
-def _matched(rows: pl.DataFrame, halves: npt.NDArray[np.uint64], places: npt.NDArray[np.intp]) -> pl.DataFrame:
-    """`rows`: sorted by the first half of their keys. Two keys in a part that are alike in it (one store in many thousands has such) hide
-    one another, and cost a question."""
-    high, low = rows["high"].to_numpy(), rows["low"].to_numpy()
-    at = np.minimum(np.searchsorted(high, halves[places, 0]), len(high) - 1)
-    hit = (high[at] == halves[places, 0]) & (low[at] == halves[places, 1])
-    return rows.select(pl.all().gather(at[hit])).select(pl.Series("place", places[hit]), *WANTED[2:])
+        return read

@@ -14,6 +14,7 @@ from pipeline.amounts import Amounts, Longest
 from pipeline.answering import grouped, tasks_for
 from pipeline.around import around
 from pipeline.changes import Changes
+from pipeline.dump import Dump
 from pipeline.estimating import Estimate, estimate, rates
 from pipeline.expected import Following
 from pipeline.groups import Groups
@@ -25,7 +26,6 @@ from pipeline.ranking import Ranking
 from pipeline.records import Praise
 from pipeline.replay import Replay
 from pipeline.restaurants import tokenise
-from pipeline.reviews import Dump
 from pipeline.runtime import Runtime
 from pipeline.schedule import Schedule
 from pipeline.tasks.calibration import Fit
@@ -60,12 +60,12 @@ def survey(
 ) -> Survey:
     """What `changed` leaves to be asked. `exact_reviews`: up to so many reviews every prompt is made and counted."""
     dump = changed.dump
-    if dump.reviews.is_empty() and not changed.compared.due:
+    if not dump.height and not changed.compared.due:
         return Survey(replay.amounts, Ranking(schedule))
     tasks = tasks_for(job.tasks, runtime.tokens, fits)
     groups, budget = grouped(dump, runtime, tasks, job)
     counting = _Counting(changed, job, schedule, fits, runtime, replay, tasks, budget)
-    if dump.reviews.height <= exact_reviews:
+    if dump.height <= exact_reviews:
         return counting.count(groups)
     return _estimated(counting, groups, dump)
 
@@ -133,7 +133,7 @@ def _estimated(counting: _Counting, groups: Groups, dump: Dump) -> Survey:
     tokens, compared, job = counting.runtime.tokens, counting.changed.compared, counting.job
     languages = sorted(language for language, one in counting.fits.items() if one.readable)
     beside = around(counting.tasks, counting.sentiment, tokens, languages)
-    per_byte = rates(groups.reviews, tokens)
+    per_byte = rates(dump, tokens)
 
     def by_bytes(some: Groups) -> Estimate:
         return estimate(some, per_byte, beside, compared, counting.budget, job.max_reviews, counting.replay.cache)

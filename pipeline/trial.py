@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.attacks import Case, Ordinary, Place
+from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.forms import in_form
 from pipeline.groups import group
@@ -17,7 +18,7 @@ from pipeline.job import CHUNK_TOKENS, Progress
 from pipeline.order import ORDERS
 from pipeline.records import Outcome, Sentiment
 from pipeline.restaurants import tokenise
-from pipeline.reviews import Dump, read
+from pipeline.reviews import read
 from pipeline.run import Loop
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.sentiment import SentimentTask

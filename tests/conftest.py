@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pipeline import models
+from pipeline.dump import Dump
 from pipeline.engine import VllmEngine
 from pipeline.engine_settings import settings as engine_settings
 from pipeline.order import ORDERS
-from pipeline.reviews import Dump, read
+from pipeline.reviews import read
 from pipeline.run import Loop
 from pipeline.tasks.calibration import Fit, anchors
 from pipeline.tasks.sentiment import calibrate

@@ -117,7 +117,7 @@ def reviews(good, bad, language="en", middle=0, rating=(5.0, 1.0)):
 
 
 def test_rated_reviews_are_bounded_labelled_by_their_stars_and_never_those_with_three():
-    found = rated(reviews(300, 50, middle=70, rating=(3.5, 2.5)), {"en"})
+    found = rated([reviews(300, 50, middle=70, rating=(3.5, 2.5))], {"en"})
     assert [sum(one.label == label for one in found) for label in (0, 1)] == [50, MOST_RATED]
     numbers = {int(one.text.split()[-1]): one.label for one in found}
     assert all((label == 1) == (number < 300) and number < 350 for number, label in numbers.items())
@@ -126,22 +126,22 @@ def test_rated_reviews_are_bounded_labelled_by_their_stars_and_never_those_with_
 @settings(max_examples=20)
 @given(seed=st.integers(0, 99), added=st.integers(0, 30))
 def test_the_sample_of_rated_reviews_stays_whatever_the_order_and_loses_little_to_new_ones(seed, added):
-    before = rated(reviews(500, 500), {"en"})
+    before = rated([reviews(500, 500)], {"en"})
     more = pl.concat([reviews(500, 500), reviews(added, 0).with_columns(pl.col("text") + " new")])
-    after = rated(more.sample(fraction=1, shuffle=True, seed=seed), {"en"})
+    after = rated([more.sample(fraction=1, shuffle=True, seed=seed)], {"en"})
     assert len(set(before) - set(after)) <= added
     assert added or before == after
 
 
 def test_too_few_of_one_label_are_no_sample_and_long_or_repeated_texts_do_not_count():
-    assert rated(reviews(500, LEAST_RATED - 1), {"en"}) == []
-    assert len(rated(reviews(500, LEAST_RATED), {"en"})) == MOST_RATED + LEAST_RATED
+    assert rated([reviews(500, LEAST_RATED - 1)], {"en"}) == []
+    assert len(rated([reviews(500, LEAST_RATED)], {"en"})) == MOST_RATED + LEAST_RATED
     padded = reviews(500, LEAST_RATED).with_columns(
         pl.when(pl.col("rating") < 3).then(pl.col("text").str.pad_end(LONGEST + 1)).otherwise("text")
     )
-    assert rated(padded, {"en"}) == []
+    assert rated([padded], {"en"}) == []
     same = pl.concat([reviews(500, 0), reviews(0, 1).sample(100, with_replacement=True)])
-    assert rated(same, {"en"}) == []
+    assert rated([same], {"en"}) == []
 
 
 def test_fits_of_anchors_and_of_ratings_are_kept_apart(tmp_path):
@@ -206,7 +206,7 @@ class Here:
 
     def fits(self, dump, told, source="ratings", anew=False):
         asked = len(self.engine.submitted)
-        fits = fits_for(dump, self, self, told, lambda: None, anew, source)
+        fits = fits_for(dump["language"].unique(), self, self, told, lambda: None, anew, source, [dump])
         return fits, len(self.engine.submitted) - asked
 
 

@@ -11,7 +11,8 @@ from test_deadlines import midnight  # noqa: F401 - fixtures of the tests below
 from test_incremental import reviews, text_of
 from test_limits import killer, whole  # noqa: F401
 
-from pipeline import analysis, exchange, reading, spread
+from pipeline import aside, part_cache, reading, spread
+from pipeline import reviews as pipeline_reviews
 
 for module in (test_carry_over, test_comparison, test_deadlines, test_limits):
     globals().update({f"{name}_in_many_ranges": test for name, test in vars(module).items() if name.startswith("test_") and callable(test)})
@@ -22,7 +23,8 @@ def many_ranges(monkeypatch):
     for owner, name, value in ((spread, "RANGE_BYTES", 500), (spread, "HELD_BYTES", 2000), (spread, "ROWS_TOGETHER", 3)):
         monkeypatch.setattr(owner, name, value)
     monkeypatch.setattr(reading, "PIECE_BYTES", 400)
-    monkeypatch.setattr(exchange, "IN_MEMORY", 1)
+    monkeypatch.setattr(aside, "IN_MEMORY", 1)
+    monkeypatch.setattr(part_cache, "SMALL_BYTES", 0)
 
 
 def without_times(manifest):
@@ -44,8 +46,8 @@ def test_tables_and_counts_are_those_of_a_run_in_one_range(nights, monkeypatch):
     ]
     monkeypatch.setattr(spread, "RANGE_BYTES", 150)
     cut = []
-    made = analysis.ranges_for
-    monkeypatch.setattr(analysis, "ranges_for", lambda *given: cut.append(made(*given)) or cut[-1])
+    made = pipeline_reviews.ranges_for
+    monkeypatch.setattr(pipeline_reviews, "ranges_for", lambda *given: cut.append(made(*given)) or cut[-1])
     for number, day in enumerate(days):
         machine = {"text": text_of}
         many = nights.run(day, nights.machine(**machine), update=bool(number))
@@ -60,6 +62,6 @@ def test_tables_and_counts_are_those_of_a_run_in_one_range(nights, monkeypatch):
         assert keys[0].equals(keys[1])
         assert without_times(many.done.manifest) == without_times(one.done.manifest)
         assert many.tables["restaurants"]["restaurant_id"].is_sorted()
-        assert len(cut[-2]) > 2
-        assert len(cut[-1]) == 1
+        assert len(cut) == number + 1
+        assert len(cut[-1]) > 2
     assert nights.run(days[1], update=True).done.nothing_new

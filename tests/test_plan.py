@@ -15,7 +15,7 @@ from nights import Machine, Nights
 from test_analysis import rows
 
 from jobs.plan_page import page
-from pipeline import results
+from pipeline import results, reviews, spread
 from pipeline.errors import BadConfiguration
 from pipeline.job import Job
 from pipeline.limits import Limits
@@ -181,6 +181,21 @@ def test_an_estimate_is_close_to_the_count_and_says_how_close(on_sample):
     assert estimated.total.prompt_tokens == pytest.approx(counted.total.prompt_tokens, rel=0.05)
     assert {check.stage for check in estimated.checks} == {"label", "part", "find"}
     assert "held against 25 restaurants" in page(estimated)
+
+
+@pytest.mark.parametrize("exact", [0, 10**6])
+def test_a_plan_of_a_dump_in_many_ranges_is_that_of_one_in_memory(on_sample, monkeypatch, exact):
+    whole = on_sample.plan(sample(), exact=exact)
+    monkeypatch.setattr(spread, "RANGE_BYTES", 1_000)
+    cut = []
+    made = reviews.ranges_for
+    monkeypatch.setattr(reviews, "ranges_for", lambda *given: cut.append(made(*given)) or cut[-1])
+    parts = on_sample.plan(sample(), exact=exact)
+    assert len(cut[0]) > 3
+    shown = [re.sub(r"peak.*|MiB", "", page(one)) for one in (parts, whole)]
+    assert shown[0] == shown[1]
+    assert parts.total.prompt_tokens == pytest.approx(whole.total.prompt_tokens)
+    assert parts.total.requests == pytest.approx(whole.total.requests)
 
 
 def test_an_estimate_knows_what_share_is_stored(nights):

@@ -170,7 +170,7 @@ def test_the_estimate_is_about_what_the_first_requests_of_all_tasks_compute(dump
     rows = [(name, f"{text} {number}") for name, texts in said.items() for number, text in enumerate(texts)]
     found = dump({"restaurant_id": [name for name, _ in rows], "text": [text for _, text in rows]})
     tasks = tasks_for(TASKS, tokens, {"en": Fit(1.0, 0.0, 0.95, 0.9, 10)})
-    groups = group(found, sample_rates(found.reviews, tokens), together(task.reads for task in tasks), block_size=32)
+    groups = group(found, sample_rates(found, tokens), together(task.reads for task in tasks), block_size=32)
     for restaurant in tokenise(groups.hand_out(["arrival"]), tokens, CHUNK_TOKENS):
         asked = {request.key: request for task in tasks for request in next(task.plan(restaurant))}
         exact = prefill_cost(asked.values(), 32)
@@ -206,15 +206,15 @@ def test_groups_do_not_depend_on_the_order_of_rows_but_for_arrival(dump):
 @pytest.mark.parametrize("texts", [[None, ""], []])
 def test_a_dump_without_any_review_groups_and_samples_without_error(dump, tokens, texts):
     found = dump({"restaurant_id": pl.Series(["r"] * len(texts), dtype=pl.String), "text": pl.Series(texts, dtype=pl.String)})
-    assert sample_rates(found.reviews, tokens) == {}
+    assert sample_rates(found, tokens) == {}
     made = group(found)
     assert [(one.restaurant_id, one.rejected_count) for one in made.hand_out(["arrival"])] == [("r", 2)] * bool(texts)
 
 
 def test_sampled_rates_are_tokens_per_byte_by_language_in_any_order_of_rows(dump, tokens):
     texts = ["good food", "맛있어요", "really bad service", "별로예요"]
-    rates = sample_rates(dump({"text": texts}).reviews, tokens, most=2)
-    assert rates == sample_rates(dump({"text": texts[::-1]}).reviews, tokens, most=2)
+    rates = sample_rates(dump({"text": texts}), tokens, most=2)
+    assert rates == sample_rates(dump({"text": texts[::-1]}), tokens, most=2)
     english = [one for one in texts if one.isascii()]
     assert rates["en"] == sum(len(one.ids) for one in tokens.encode(english)) / sum(map(len, english))
     assert rates["ko"] > rates["en"]

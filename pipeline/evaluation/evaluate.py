@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.calibrations import fit_sentiment
+from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.evaluation.labels import BY_RATING
 from pipeline.evaluation.samples import LEFT_OUT_PERCENT, Evaluation, Samples, Split
@@ -23,7 +24,6 @@ from pipeline.order import ORDERS
 from pipeline.reads import together
 from pipeline.records import Asked, Outcome
 from pipeline.restaurants import tokenise
-from pipeline.reviews import Dump
 from pipeline.rows import request_row, restaurant_row
 from pipeline.run import Loop
 from pipeline.sampling import MAX_REVIEWS
@@ -92,10 +92,10 @@ def measure_texts(names: Sequence[str], splits: Sequence[Split], outcomes: Seque
 
 def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) -> tuple[list[Outcome], float]:
     """Outcomes of these rows of the dump, asked as `analyze` would ask them, and the seconds that took."""
-    part = replace(dump, reviews=reviews, rejects=dump.rejects.clear())
+    part = replace(dump, rejects=dump.rejects.clear()).of_these(reviews)
     budget = min(CHUNK_TOKENS, bench.engine.max_model_len - max(task.overhead for task in tasks))
     reads = together(task.reads for task in tasks)
-    groups = group(part, sample_rates(reviews, bench.tokens), reads, MAX_REVIEWS)
+    groups = group(part, sample_rates(part, bench.tokens), reads, MAX_REVIEWS)
     bench.progress.planned(groups.table.height, int(groups.table["prompt_tokens"].sum()))
     order = ORDERS["restaurant"]
     began = time.monotonic()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from pipeline.columns import read_values
+from pipeline.dump import Dump
 from pipeline.errors import BadData
 from pipeline.printable import printable
-from pipeline.reviews import Dump
 
 LABELS = {
     **{name: name for name in ("positive", "neutral", "negative")},

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from pipeline.dump import Dump
 from pipeline.errors import BadData
 from pipeline.evaluation.labels import with_truth
 from pipeline.job import TASKS
-from pipeline.reviews import Dump
 
 LEFT_OUT_PERCENT = 20
 LEAST_REVIEWS = 5

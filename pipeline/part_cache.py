@@ -1,0 +1,93 @@
+"""Parts that a run has looked answers up in, decoded once and sorted: in files that the system keeps in memory as long as there is room.
+
+What many guests say is asked in every part of a run, so a lookup goes to many parts of which it wants a row or two.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+SMALL_BYTES = 1 << 20
+"""Of a part that stays in memory."""
+MOST_BYTES = 16 << 30
+"""Of all files together, those that were not used for longest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A part's rows, sorted by the first half of their keys."""
+
+    high: npt.NDArray[np.uint64]
+    low: npt.NDArray[np.uint64]
+    table: pa.Table
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Rows:
+        """`table`: in one chunk."""
+        return cls(table["high"].chunk(0).to_numpy(), table["low"].chunk(0).to_numpy(), table.drop_columns(["high", "low"]))
+
+    def matching(self, halves: npt.NDArray[np.uint64], places: npt.NDArray[np.intp]) -> pa.Table:
+        """The rows with the keys at these `places` of `halves` (shape (keys, 2)), each with its `place`. Two keys in a part that are alike
+        in their first half (one store in many thousands has such) hide one another, and cost a question."""
+        at = np.minimum(np.searchsorted(self.high, halves[places, 0]), len(self.high) - 1)
+        hit = (self.high[at] == halves[places, 0]) & (self.low[at] == halves[places, 1])
+        return self.table.take(pa.array(at[hit])).add_column(0, "place", pa.array(places[hit]))
+
+
+def joined(tables: Sequence[pa.Table]) -> pl.DataFrame:
+    """All rows of these."""
+    found = pl.from_arrow(pa.concat_tables(tables))
+    assert isinstance(found, pl.DataFrame)
+    return found
+
+
+class PartCache:
+    """Used from several threads. `folder`: for the files, the system's own for such where it is None."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._held: OrderedDict[int, Rows] = OrderedDict()
+
+    def get(self, number: int, read: Callable[[], pl.DataFrame]) -> Rows:
+        """The rows of a part; `read` is called where they are not held. Raises what it raises."""
+        with self._lock:
+            if number in self._held:
+                self._held.move_to_end(number)
+                return self._held[number]
+        rows = Rows.of(self._mapped(read().sort("high").to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()))
+        with self._lock:
+            self._held[number] = rows
+            while len(self._held) > 1 and sum(one.table.nbytes for one in self._held.values()) > MOST_BYTES:
+                self._held.popitem(last=False)
+        return rows
+
+    def holds(self, number: int) -> bool:
+        """Whether `get` would not read it."""
+        return number in self._held
+
+    def clear(self) -> None:
+        with self._lock:
+            self._held.clear()
+
+    def _mapped(self, table: pa.Table) -> pa.Table:
+        """The same in a file, which is gone when nobody holds it any more; in memory where there is no room for one."""
+        if table.nbytes < SMALL_BYTES:
+            return table
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-") as file:
+                with pa.ipc.new_file(file.name, table.schema) as writer:
+                    writer.write_table(table)
+                return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+        except OSError:
+            return table
