@@ -5,10 +5,11 @@ What many guests say is asked in every part of a run, so a lookup goes to many p
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,23 +26,27 @@ MOST_BYTES = 16 << 30
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A part's rows, sorted by the first half of their keys."""
+    """A part's rows, sorted by the first half of their keys. `file`: what they are in, where that is not memory."""
 
     high: npt.NDArray[np.uint64]
     low: npt.NDArray[np.uint64]
     table: pa.Table
+    file: mmap.mmap | None = None
 
     @classmethod
-    def of(cls, table: pa.Table) -> Rows:
+    def of(cls, table: pa.Table, file: mmap.mmap | None = None) -> Rows:
         """`table`: in one chunk."""
-        return cls(table["high"].chunk(0).to_numpy(), table["low"].chunk(0).to_numpy(), table.drop_columns(["high", "low"]))
+        return cls(table["high"].chunk(0).to_numpy(), table["low"].chunk(0).to_numpy(), table.drop_columns(["high", "low"]), file)
 
     def matching(self, halves: npt.NDArray[np.uint64], places: npt.NDArray[np.intp]) -> pa.Table:
         """The rows with the keys at these `places` of `halves` (shape (keys, 2)), each with its `place`. Two keys in a part that are alike
         in their first half (one store in many thousands has such) hide one another, and cost a question."""
         at = np.minimum(np.searchsorted(self.high, halves[places, 0]), len(self.high) - 1)
         hit = (self.high[at] == halves[places, 0]) & (self.low[at] == halves[places, 1])
-        return self.table.take(pa.array(at[hit])).add_column(0, "place", pa.array(places[hit]))
+        found = self.table.take(pa.array(at[hit])).add_column(0, "place", pa.array(places[hit]))
+        if self.file is not None:
+            self.file.madvise(mmap.MADV_DONTNEED)  # pages around a row count as this process's until somebody else needs the memory
+        return found
 
 
 def joined(tables: Sequence[pa.Table]) -> pl.DataFrame:
@@ -52,42 +57,46 @@ def joined(tables: Sequence[pa.Table]) -> pl.DataFrame:
 
 
 class PartCache:
-    """Used from several threads. `folder`: for the files, the system's own for such where it is None."""
+    """By the digests of their parts; used from several threads. `folder`: for the files, the system's own for such where it is None."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._held: OrderedDict[int, Rows] = OrderedDict()
+        self._held: OrderedDict[str, Rows] = OrderedDict()
 
-    def get(self, number: int, read: Callable[[], pl.DataFrame]) -> Rows:
+    def get(self, digest: str, read: Callable[[], pl.DataFrame]) -> Rows:
         """The rows of a part; `read` is called where they are not held. Raises what it raises."""
         with self._lock:
-            if number in self._held:
-                self._held.move_to_end(number)
-                return self._held[number]
-        rows = Rows.of(self._mapped(read().sort("high").to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()))
+            if digest in self._held:
+                self._held.move_to_end(digest)
+                return self._held[digest]
+        rows = self._mapped(read().sort("high").to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks())
         with self._lock:
-            self._held[number] = rows
+            self._held[digest] = rows
             while len(self._held) > 1 and sum(one.table.nbytes for one in self._held.values()) > MOST_BYTES:
                 self._held.popitem(last=False)
         return rows
 
-    def holds(self, number: int) -> bool:
+    def holds(self, digest: str) -> bool:
         """Whether `get` would not read it."""
-        return number in self._held
+        return digest in self._held
 
-    def clear(self) -> None:
+    def drop(self, digests: Iterable[str]) -> None:
+        """These will not be asked for again."""
         with self._lock:
-            self._held.clear()
+            for digest in digests:
+                self._held.pop(digest, None)
 
-    def _mapped(self, table: pa.Table) -> pa.Table:
+    def _mapped(self, table: pa.Table) -> Rows:
         """The same in a file, which is gone when nobody holds it any more; in memory where there is no room for one."""
         if table.nbytes < SMALL_BYTES:
-            return table
+            return Rows.of(table)
         try:
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-") as file:
-                with pa.ipc.new_file(file.name, table.schema) as writer:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                with pa.ipc.new_file(file, table.schema) as writer:
                     writer.write_table(table)
-                return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+                file.flush()
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError:
-            return table
+            return Rows.of(table)
+        return Rows.of(pa.ipc.open_file(pa.py_buffer(mapped)).read_all(), mapped)

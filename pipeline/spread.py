@@ -25,7 +25,7 @@ ROWS_TOGETHER = 1 << 14
 """Rows that become columns at once, a tenth of what they take as dictionaries."""
 HELD_BYTES = 32 << 20
 """Of a table, in memory, before they go to files."""
-RANGE_BYTES = 128 << 20
+RANGE_BYTES = 64 << 20
 """Of reviews in one range, where there are more."""
 
 

@@ -124,6 +124,7 @@ class Store(StoredAnswers):
                 with suppress(Timeout), FileLock(self.folder / LOCK, timeout=0):
                     for part in parts.merge(self._answers, small)[0]:
                         self._enter(part)
+                    self._cache.drop(part.digest for part in small)
 
     def close(self) -> None:
         """Writes what is left. Raises TryAgain."""

@@ -89,7 +89,6 @@ class StoredAnswers:
         """Reads the keys of all parts and checks every part against its digest."""
         self._parts: list[Part] = []
         self._keys = KeyIndex()
-        self._cache.clear()
         entries = []
         listed = [part for part in parts.listed(self._answers) if part.sequence > self._after]
         try:
@@ -133,16 +132,17 @@ class StoredAnswers:
 
     def _rows(self, numbers: Sequence[int]) -> list[Rows]:
         """Those that are not held are read together."""
-        if all(map(self._cache.holds, numbers)):
-            return [self._cache.get(number, self._reader(number)) for number in numbers]
+        wanted = [self._parts[number] for number in numbers]
+        if all(self._cache.holds(part.digest) for part in wanted):
+            return list(map(self._rows_of, wanted))
         with ThreadPoolExecutor(READERS) as readers:
-            return list(readers.map(lambda number: self._cache.get(number, self._reader(number)), numbers))
+            return list(readers.map(self._rows_of, wanted))
 
-    def _reader(self, number: int) -> Callable[[], pl.DataFrame]:
+    def _rows_of(self, part: Part) -> Rows:
         def read() -> pl.DataFrame:
-            rows = self._read(self._parts[number], *WANTED)
+            rows = self._read(part, *WANTED)
             if rows is None:
                 raise FileNotFoundError  # damaged since it was opened: listing again sets it aside
             return rows
 
-        return read
+        return self._cache.get(part.digest, read)

@@ -24,7 +24,7 @@ def cache(request, tmp_path, monkeypatch):
 def test_rows_are_found_by_their_whole_key_and_others_are_not(cache, tmp_path):
     rows = part(1)
     asked = np.array([*rows.select("high", "low").rows()[10:13], (1, 2), (rows["high"][5], rows["low"][5] + 1)], dtype=np.uint64)
-    found = joined([cache.get(0, lambda: rows).matching(asked, np.array([0, 2, 3, 4]))])
+    found = joined([cache.get("a", lambda: rows).matching(asked, np.array([0, 2, 3, 4]))])
     assert found.sort("place").rows() == [(0, *rows.rows()[10][2:]), (2, *rows.rows()[12][2:])]
     assert not list(tmp_path.iterdir())
 
@@ -36,18 +36,18 @@ def test_a_part_is_read_once_until_others_take_its_room(cache, monkeypatch):
         reads.append(number)
         return part(number)
 
-    size = cache.get(0, lambda: read(0)).table.nbytes
+    size = cache.get("0", lambda: read(0)).table.nbytes
     monkeypatch.setattr(part_cache, "MOST_BYTES", int(2.5 * size))
     for number in (0, 1, 0, 2, 0, 1):
-        cache.get(number, lambda number=number: read(number))
+        cache.get(str(number), lambda number=number: read(number))
     assert reads == [0, 1, 2, 1]
-    cache.clear()
-    cache.get(1, lambda: read(1))
+    cache.drop(["1", "9"])
+    cache.get("1", lambda: read(1))
     assert reads == [0, 1, 2, 1, 1]
 
 
 def test_where_there_is_no_room_for_a_file_a_part_stays_in_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(part_cache, "SMALL_BYTES", 0)
     rows = part(3)
-    found = PartCache(tmp_path / "nowhere").get(0, lambda: rows)
+    found = PartCache(tmp_path / "nowhere").get("a", lambda: rows)
     assert found.matching(rows.select("high", "low").to_numpy(), np.arange(50))["text"].to_pylist() == rows["text"].to_list()
