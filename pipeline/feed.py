@@ -68,7 +68,8 @@ class Feed:
         if alone:
             self._alone.append(question)
         else:
-            self._push(question, min((work for work, _, _ in question.waiting), key=self._level))
+            waiting = question.waiting
+            self._push(question, waiting[0][0] if len(waiting) == 1 else min((work for work, _, _ in waiting), key=self._level))
 
     def hasten(self, question: Question, work: Work) -> None:
         """One more restaurant waits for a question. If it is an urgent one, the question is no longer behind others."""

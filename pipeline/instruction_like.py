@@ -115,6 +115,8 @@ RULES = (
     ),
 )
 
+_CUES = [(cue, rule) for rule in RULES for cue in rule.cues]
+_ASCII_CUES = [(cue, rule) for cue, rule in _CUES if cue.isascii()]  # no other can stand in a text of ASCII
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+")
 _TAG = re.compile("[\U000e0020-\U000e007e]")  # invisible doubles of ASCII
 _FOREIGN, _WORD = re.compile("[\u0370-\u052f]"), re.compile(r"\w+")
@@ -126,8 +128,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
 def instruction_like(text: str) -> str | None:
     """The name of the first rule that the review matches, None for an ordinary one."""
     for reading in _readings(text):
-        for rule in RULES:
-            if any(cue in reading for cue in rule.cues) and rule.pattern.search(reading):
+        for cue, rule in _ASCII_CUES if reading.isascii() else _CUES:
+            if cue in reading and rule.pattern.search(reading):
                 return rule.name
     return None
 

@@ -93,14 +93,25 @@ def review_rows(outcome: Outcome, tasks: Sequence[str]) -> list[Row]:
 
 def request_row(asked: Asked) -> Row:
     """The row of `requests.parquet`; tokens and seconds are nobody's twice, a reused answer has none."""
-    request, answer = asked.request, asked.answer
-    identity = {"key": request.key, "task": request.task, "stage": request.stage, "restaurant_id": request.restaurant_id}
-    status = "failed" if answer.error else "ok" if answer.usable else "cut_off"
-    ended = {"status": status, "finish_reason": answer.finish_reason, "finished_s": asked.finished_s, "reused": asked.reused}
-    if asked.reused:
-        return {**identity, **ended, "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
-    costs = ("prompt_tokens", "cached_tokens", "output_tokens", "queue_s", "prefill_s", "decode_s", "first_token_s")
-    return {**identity, **ended, **{name: getattr(answer, name) for name in costs}, "position": asked.position}
+    request, answer, reused = asked.request, asked.answer, asked.reused
+    return {
+        "key": request.key,
+        "task": request.task,
+        "stage": request.stage,
+        "restaurant_id": request.restaurant_id,
+        "status": "failed" if answer.error else "ok" if answer.usable else "cut_off",
+        "prompt_tokens": 0 if reused else answer.prompt_tokens,
+        "cached_tokens": 0 if reused else answer.cached_tokens,
+        "output_tokens": 0 if reused else answer.output_tokens,
+        "queue_s": None if reused else answer.queue_s,
+        "prefill_s": None if reused else answer.prefill_s,
+        "decode_s": None if reused else answer.decode_s,
+        "first_token_s": None if reused else answer.first_token_s,
+        "finished_s": asked.finished_s,
+        "position": None if reused else asked.position,
+        "finish_reason": answer.finish_reason,
+        "reused": reused,
+    }
 
 
 def _counts(reviews: Sequence[Review], found: Sequence[Sentiment] | None) -> Row:

@@ -119,7 +119,7 @@ class Store(StoredAnswers):
                 self._buffer = {}
                 while len(self._recent) > RECENT:
                     self._recent.popitem(last=False)
-            if len(self._own) >= MANY_PARTS:
+            if len(self._own) >= MANY_PARTS or sum(part.height for part in self._own) >= parts.FULL:
                 small, self._own = self._own, []
                 with suppress(Timeout), FileLock(self.folder / LOCK, timeout=0):
                     for part in parts.merge(self._answers, small)[0]:

@@ -43,11 +43,11 @@ def parse(text: str) -> list[str]:
 def verify(texts: Sequence[str], reviews: Mapping[int, Review]) -> list[Claim]:
     """The claims that one of these reviews supports at least, without what no review says at their end; reviews by place. What is denied
     (`was not great`) supports only what denies, too."""
-    spoken = [
-        (place, negates(sentence), content_words(sentence)) for place, review in reviews.items() for sentence in sentences(review.text)
-    ]
-    sound = [(text, negates(text)) for text in texts if not repetitive(text)]
-    found = (_verified(text, [(place, words) for place, also, words in spoken if also == denies]) for text, denies in sound)
+    spoken: dict[bool, list[tuple[int, frozenset[str]]]] = {True: [], False: []}
+    for place, review in reviews.items():
+        for sentence in sentences(review.text):
+            spoken[negates(sentence)].append((place, content_words(sentence)))
+    found = (_verified(text, spoken[negates(text)]) for text in texts if not repetitive(text))
     return [claim for claim in found if claim]
 
 
@@ -74,9 +74,10 @@ def _shares(words: frozenset[str], spoken: Sequence[tuple[int, frozenset[str]]])
     """By place, the share of the words that the review's best sentence holds, where that is support."""
     shares: dict[int, float] = {}
     for place, held in spoken:
-        share = len(words & held) / max(len(words), 1)
-        if share >= SUPPORTED and share > shares.get(place, 0.0):
-            shares[place] = share
+        if not words.isdisjoint(held):
+            share = len(words & held) / len(words)
+            if share >= SUPPORTED and share > shares.get(place, 0.0):
+                shares[place] = share
     return shares
 
 

@@ -64,5 +64,7 @@ def asker_in(language: str, questions: Mapping[str, Question], tokens: Tokens) -
 
 
 def _log_sum_exp(values: list[float]) -> float:
+    if len(values) == 1:
+        return values[0]
     most = max(values)
     return most + math.log(sum([math.exp(value - most) for value in values]))

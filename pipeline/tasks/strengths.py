@@ -74,7 +74,7 @@ class StrengthsTask:
         positive = {i: reviews[i] for i, label in enumerate(labels) if label == "positive"}
         claims = [claim for answer in usable for claim in parse(answer.text)]
         verified = verify(claims, positive)
-        judged = {claim: self._questions(name, language, claim, len(finds)) for claim in merge(verified)[:MOST]}
+        judged = self._questions(name, language, merge(verified)[:MOST], len(finds))
         praises = {i: self._praises.ask("praise", name, review.language, restaurant.ids[i], chunks[i]) for i, review in positive.items()}
         priors = {one: self._praises.prior(name, one) for one in sorted({language, *(review.language for review in positive.values())})}
         answers = yield [*priors.values(), *praises.values(), *(request for asked in judged.values() for request in asked)]
@@ -88,7 +88,7 @@ class StrengthsTask:
         if len(found) < LEAST and positive:
             own = {i: review for i, review in positive.items() if review.language == language} or positive
             sayings = verify(said([claim.text for claim, _ in found], own, LEAST), positive)
-            judged = {claim: self._questions(name, language, claim, len(finds)) for claim in sayings}
+            judged = self._questions(name, language, sayings, len(finds))
             answers = yield [request for asked in judged.values() for request in asked]
             found += self._praised(judged, answers, prior, language)[: LEAST - len(found)]
         table = {reviews[i].review_id: by_review.get(i, ()) for i, label in enumerate(labels) if label is not None}
@@ -103,11 +103,16 @@ class StrengthsTask:
         ]
         return Strengths(tuple(strengths), dropped, table)
 
-    def _questions(self, name: str, language: str, claim: Claim, chunk: int) -> tuple[Request, Request]:
-        """Whether a claim is praise (read like a review, it is a satisfied guest's), and of what."""
-        (encoded,) = self._tokens.encode([claim.text])
-        tone = self._sentiment.ask_about("strengths", "tone", name, language, encoded.ids, chunk)
-        return tone, self._praises.ask("aspect", name, language, encoded.ids, chunk)
+    def _questions(self, name: str, language: str, claims: Sequence[Claim], chunk: int) -> dict[Claim, tuple[Request, Request]]:
+        """Of each claim whether it is praise (read like a review, it is a satisfied guest's), and of what."""
+        encoded = self._tokens.encode([claim.text for claim in claims])
+        return {
+            claim: (
+                self._sentiment.ask_about("strengths", "tone", name, language, one.ids, chunk),
+                self._praises.ask("aspect", name, language, one.ids, chunk),
+            )
+            for claim, one in zip(claims, encoded, strict=True)
+        }
 
     def _praised(
         self, judged: Mapping[Claim, tuple[Request, Request]], answers: Mapping[str, Answer], prior: Answer, language: str
