@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -18,6 +20,7 @@ from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.analysis import analyze
 from pipeline.engine_settings import settings
+from pipeline.errors import JobError
 from pipeline.generated import BLAME, PRAISE, Generated
 from pipeline.instant_engine import InstantEngine
 from pipeline.job import Job
@@ -56,8 +59,9 @@ class _Machine(LocalMachine):
 @click.option("--order", type=click.Choice(list(ORDERS)), default="restaurant", help="Of requests.")
 @click.option("--seed", type=int, default=7, help="Of what is made up.")
 @click.option("--profile", is_flag=True, help="Tell processor seconds by file, too.")
+@click.option("--plan", "planned", is_flag=True, help="Tell what `plan` takes on the same reviews, too.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="For dump and results.  [default: a temporary folder]")
-def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, folder: Path | None) -> None:
+def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, planned: bool, folder: Path | None) -> None:
     """Take made-up reviews through the whole job, all tasks, with an engine that answers at once; prints JSON.
 
     Answers are kept for the run alone, so that equal questions are asked once; nearly all reviews differ. `own_ms_per_request`: processor
@@ -81,8 +85,10 @@ def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, 
                 done = analyze(Job((str(dump),), Path(scratch) / "results", store=None), ORDERS[order], machine, progress, stop)
         finally:
             progress.close()
+        peak = peak_bytes()
         wall_s, processor_s = time.monotonic() - began, time.process_time() - on_processor
         size = sum(path.stat().st_size for path in dump.glob("*.parquet"))
+        plan = _plan(dump, order, progress) if planned else {}
     (engine,) = machine.made
     own_s = processor_s - engine.busy_s
     found: dict[str, Any] = {
@@ -97,11 +103,35 @@ def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, 
         "processor_s": round(processor_s, 2),
         "engine_s": round(engine.busy_s, 2),
         "own_ms_per_request": round(1000 * own_s / engine.answered, 4),
-        "peak_mib": peak_bytes() >> 20 if counted else None,
+        "peak_mib": peak >> 20 if counted else None,
+        **plan,
     }
     if profile:
         found["processor_s_by_file"] = {name: round(value, 2) for name, value in seconds.most_common()}
     click.echo(json.dumps(found, indent=2))
+
+
+def _plan(dump: Path, order: str, progress: TerminalProgress) -> dict[str, Any]:
+    """The command in a process of its own, as a person runs it."""
+    progress.stage("planning")
+    began = time.monotonic()
+    command = [
+        sys.executable,
+        "-m",
+        "jobs",
+        "plan",
+        str(dump),
+        "--no-store",
+        "--order",
+        order,
+        "--output",
+        str(dump.parent / "none"),
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise JobError(done.stderr.strip())
+    return {"plan_s": round(time.monotonic() - began, 2), "plan_peak_mib": json.loads(done.stdout)["memory"]["plan_peak"] >> 20}
 
 
 def _few(folder: Path) -> Path:

@@ -127,7 +127,8 @@ def _memory(memory: Memory) -> Iterator[str]:
     yield f"KV cache     {held}{tokens}{each}{need}"
     prompts = f", all prompts {memory.prompts / 2**20:,.0f} MiB (this order holds them)" if memory.prompts else ""
     peak = f"this plan, which reads them as a run does, took {memory.plan_peak / 2**20:,.0f} MiB"
-    yield f"memory       reviews {memory.reviews / 2**20:,.0f} MiB{prompts}; {peak}"
+    files = " in files, a part of them in memory at a time" if memory.in_files else ""
+    yield f"memory       reviews {memory.reviews / 2**20:,.0f} MiB{files}{prompts}; {peak}"
 
 
 def _long(one: Longest) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pipeline.engine_settings import Device, Feed, window
 from pipeline.errors import BadConfiguration, EngineDied
+from pipeline.lazy_zeros import lazy_zeros
 from pipeline.quiet import quiet
 from pipeline.records import Answer, Request, Sampling
 from pipeline.steps import StepLog, StepRecorder
@@ -81,7 +82,8 @@ class VllmEngine:
                     f"vLLM cannot be imported ({error}); run `make setup`, or install the extra 'cpu' or 'gpu'"
                 ) from None
             try:
-                self._llm = LLM(model=str(model), **options)
+                with lazy_zeros() if device == "cpu" else contextlib.nullcontext():
+                    self._llm = LLM(model=str(model), **options)
             except Exception as error:
                 raise BadConfiguration(f"vLLM does not start with {model} ({_reason(error, said())}); see --verbose for its log") from error
         self._refusals: tuple[type[Exception], ...] = (VLLMClientError, ValueError)

@@ -40,7 +40,8 @@ class Duration:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes. `kv_tokens`: what the KV cache holds. `kv_needed`: tokens of as many of the longest requests as run at once. `prompts`: held
-    where an order wants all prompts before the first goes. `plan_peak`: of this plan, which reads and groups the dump as a run does."""
+    where an order wants all prompts before the first goes. `plan_peak`: of this plan, which reads and groups the dump as a run does.
+    `in_files`: the reviews are too many to be held, and are in memory a part at a time."""
 
     kv_bytes: int | None
     kv_bytes_per_token: int | None
@@ -50,6 +51,7 @@ class Memory:
     reviews: int
     prompts: int
     plan_peak: int
+    in_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str]
             dump.size,
             int(4 * sum(one.prompt_tokens for _, one in found.amounts)) if order.whole else 0,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            in_files=len(dump.ranges) > 1,
         ),
         evicted=evicted,
         limits=_limits(job, found.amounts, found.ranking.schedule.max_overtake),

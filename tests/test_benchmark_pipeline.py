@@ -70,7 +70,19 @@ def test_what_is_measured_apart_takes_what_it_calls():
 
 
 def test_the_command_takes_made_up_reviews_through_the_whole_job(tmp_path):
-    command = [sys.executable, "-m", "jobs", "benchmark", "pipeline", "--restaurants", "30", "--profile", "--folder", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs",
+        "benchmark",
+        "pipeline",
+        "--restaurants",
+        "30",
+        "--profile",
+        "--plan",
+        "--folder",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -80,4 +92,6 @@ def test_the_command_takes_made_up_reviews_through_the_whole_job(tmp_path):
     assert own_s == pytest.approx(found["processor_s"] - found["engine_s"], abs=0.05)
     assert own_s > 0
     assert found["processor_s_by_file"]
+    assert 0 < found["plan_s"] < 60
+    assert found["plan_peak_mib"] > 50
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
