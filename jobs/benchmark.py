@@ -34,6 +34,7 @@ from pipeline.simulation.loop import Simulation
 from pipeline.simulation.shapes import shape
 from pipeline.store import Store
 from pipeline.stored import stored_key
+from pipeline.timeline import Timeline
 
 IDENTITY = "00" * 16
 BLOCKS = 2911
@@ -141,21 +142,30 @@ def summaries(
 @click.option("--restaurants", type=click.IntRange(min=1), default=21_000, help="To draw; each asks about 49 requests.")
 @click.option("--order", multiple=True, type=click.Choice(list(ORDERS)), default=["restaurant", "fifo"], help="To simulate. Repeatable.")
 @click.option("--seed", type=int, default=7, help="Of the draw.")
-def simulation(restaurants: int, order: Sequence[str], seed: int) -> None:
-    """Simulate drawn restaurants on the CPU's settings: requests, processor seconds and wall seconds of each order."""
-    found = {}
+@click.option("--cache", is_flag=True, help="Tell what share of what a cache that forgets nothing would serve is served, too.")
+def simulation(restaurants: int, order: Sequence[str], seed: int, cache: bool) -> None:
+    """Simulate drawn restaurants on the CPU's settings: requests, tokens, processor seconds and wall seconds of each order."""
+    drawn = Drawn(restaurants, seed)
+
+    def run(name: str, blocks: int | None) -> Timeline:
+        return Simulation(drawn, ORDERS[name], shape(engine_settings("cpu"), "continuous", blocks), assumed("cpu")).run()
+
+    found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(order):
         began, on_processor = time.monotonic(), time.process_time()
-        timeline = Simulation(
-            Drawn(restaurants, seed), ORDERS[name], shape(engine_settings("cpu"), "continuous", BLOCKS), assumed("cpu")
-        ).run()
+        timeline = run(name, BLOCKS)
+        prompts, cached = (int(timeline.requests[column].sum()) for column in ("prompt_tokens", "cached_tokens"))
         found[name] = {
             "requests": timeline.requests.height,
             "steps": timeline.steps,
             "seconds": round(time.monotonic() - began, 2),
             "processor_s": round(time.process_time() - on_processor, 2),
             "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+            "prompt_tokens": prompts,
+            "cached_share": round(cached / prompts, 4),
         }
+        if cache:
+            found[name]["of_perfect_cache"] = round(cached / int(run(name, None).requests["cached_tokens"].sum()), 4)
     click.echo(json.dumps(found, indent=2))
 
 

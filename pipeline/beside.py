@@ -20,7 +20,8 @@ from pipeline.records import Outcome
 from pipeline.restaurants import Tokenised
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
-from pipeline.tables import REQUESTS, Results
+from pipeline.schemas import REQUESTS
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.query_expansion import QueryExpansionTask
 

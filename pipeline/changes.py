@@ -17,7 +17,8 @@ from pipeline.job import Job
 from pipeline.manifest import digest
 from pipeline.previous import Previous
 from pipeline.runtime import Runtime
-from pipeline.tables import RESTAURANTS, REVIEWS, Results
+from pipeline.schemas import RESTAURANTS, REVIEWS
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 
 

@@ -8,8 +8,9 @@ import polars as pl
 
 from pipeline.records import Outcome
 from pipeline.rows import request_row, restaurant_row, review_rows, second_row
+from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, SECOND
 from pipeline.spread import WHOLE, Ranges, Spread
-from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, SECOND, Results
+from pipeline.tables import Results
 
 
 class Collected:

@@ -12,7 +12,8 @@ import polars as pl
 from pipeline.queries import QUERIES
 from pipeline.records import Expansions, Outcome
 from pipeline.rows import paid_tokens, request_row
-from pipeline.tables import REQUESTS, at_no_cost, both_rejects, frame_of
+from pipeline.schemas import REQUESTS, frame_of
+from pipeline.tables import at_no_cost, both_rejects
 
 EXPANDED: dict[str, pl.DataType] = {
     "query_id": pl.String(),

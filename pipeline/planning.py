@@ -34,9 +34,10 @@ from pipeline.replay import Replay
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime, Weightless
 from pipeline.schedule import Schedule
+from pipeline.schemas import SECOND
 from pipeline.stored import StoredAnswers
 from pipeline.surveying import Survey, survey
-from pipeline.tables import SECOND, Results
+from pipeline.tables import Results
 from pipeline.without_weights import UNKNOWN
 from pipeline.work import Work
 

@@ -19,7 +19,8 @@ from pipeline.dump import Dump
 from pipeline.job import Job
 from pipeline.manifest import Tally
 from pipeline.previous import Previous
-from pipeline.tables import REQUESTS, RESTAURANTS, Results
+from pipeline.schemas import REQUESTS, RESTAURANTS
+from pipeline.tables import Results
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.records import Asked, Comparison, Outcome, Review, Sentiment, Strengths, Summary
-from pipeline.tables import TOKENS
+from pipeline.schemas import TOKENS
 
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from pipeline import durable
 from pipeline.errors import TryAgain
-from pipeline.tables import frame_of
+from pipeline.schemas import frame_of
 
 ROWS_TOGETHER = 1 << 14
 """Rows that become columns at once, a tenth of what they take as dictionaries."""

@@ -15,7 +15,7 @@ from pipeline.errors import EngineDied
 from pipeline.job import Job
 from pipeline.order import ORDERS
 from pipeline.runtime import Runtime
-from pipeline.tables import RUN_COLUMNS
+from pipeline.schemas import RUN_COLUMNS
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
 

@@ -16,7 +16,7 @@ from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
 from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
-from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, RUN_COLUMNS
+from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, RUN_COLUMNS
 from pipeline.tasks import sentiment, strengths
 from pipeline.tasks.calibration import Fit
 

@@ -29,6 +29,9 @@ from pipeline.orders_compared import measure, replay, write
 from pipeline.priorities import Priorities
 from pipeline.records import Answer, Restaurant
 from pipeline.runtime import Runtime
+from pipeline.schemas import REQUESTS as ASKED
+from pipeline.schemas import RESTAURANTS as ROWS
+from pipeline.schemas import REVIEWS, frame_of
 from pipeline.service_levels import ServiceLevel
 from pipeline.simulation.deduced import Row, deduced
 from pipeline.simulation.drawn import Drawn
@@ -37,9 +40,7 @@ from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
 from pipeline.simulation.workload import Bundle, Bundles
 from pipeline.skewed import Cut
-from pipeline.tables import REQUESTS as ASKED
-from pipeline.tables import RESTAURANTS as ROWS
-from pipeline.tables import REVIEWS, Results, frame_of
+from pipeline.tables import Results
 from pipeline.timeline import REQUESTS, RESTAURANTS, Timeline, measured_timeline, table
 
 ROOT = Path(__file__).parent.parent

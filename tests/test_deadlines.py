@@ -21,10 +21,10 @@ from pipeline.job import Job
 from pipeline.order import ORDERS, Standing
 from pipeline.priorities import NoZone, Priorities, parse_moment, read_deadlines
 from pipeline.schedule import Schedule
+from pipeline.schemas import RESTAURANTS, frame_of
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.shapes import shape
-from pipeline.tables import RESTAURANTS, frame_of
 
 SIX = datetime(2026, 11, 20, 21, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from pipeline.order import ORDERS
 from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
-from pipeline.tables import RUN_COLUMNS
+from pipeline.schemas import RUN_COLUMNS
 from pipeline.tasks import claims, sentiment, strengths, summary
 from pipeline.tasks.expansion_wording import WORDINGS
 from pipeline.tasks.prompts import make_request

@@ -11,9 +11,9 @@ from test_service_levels import request
 from jobs.cost_lines import cost_lines, level_lines
 from pipeline.costs import CostModel, Step
 from pipeline.measured_costs import by_task
+from pipeline.schemas import REQUESTS, frame_of
 from pipeline.service_levels import ServiceLevel
 from pipeline.steps import StepLog
-from pipeline.tables import REQUESTS, frame_of
 
 RATES = CostModel(0.01, 0.002, 0.02)
 TRUE = CostModel(0.5, 0.001, 0.03)

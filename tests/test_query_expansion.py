@@ -22,7 +22,7 @@ from pipeline.records import Restaurant, Review
 from pipeline.restaurants import Tokenised
 from pipeline.reviews import Selection
 from pipeline.run import Loop
-from pipeline.tables import REQUESTS
+from pipeline.schemas import REQUESTS
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.expansion_wording import WORDINGS

@@ -15,7 +15,8 @@ import pytest
 from pipeline import durable, results
 from pipeline.columns import REVIEWS as DUMP
 from pipeline.errors import BadConfiguration, TryAgain
-from pipeline.tables import REQUESTS, RESTAURANTS, REVIEWS, Results, frame_of
+from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, frame_of
+from pipeline.tables import Results
 
 RUN = {f"run-{i}": f"20261121T00000{i}Z-00000{i}" for i in range(1, 5)}
 

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from pipeline.schemas import REQUESTS, RESTAURANTS, frame_of
 from pipeline.service_levels import ServiceLevel, attained
-from pipeline.tables import REQUESTS, RESTAURANTS, frame_of
 
 
 def request(restaurant, task="sentiment", first=1.0, finished=2.0, **other):

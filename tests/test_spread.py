@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline import spread
 from pipeline.errors import TryAgain
+from pipeline.schemas import RESTAURANTS, REVIEWS, frame_of
 from pipeline.spread import Ranges, Spread, ranges_for, scratch_in
-from pipeline.tables import RESTAURANTS, REVIEWS, frame_of
 
 ROWS = [{"restaurant_id": "a", "review_id": str(i), "score": i / 2, "flags": ["x"] * (i % 3)} for i in range(10)]
 NAMES = st.one_of(st.none(), st.text(alphabet="ab가나\U0001f35c", max_size=3))

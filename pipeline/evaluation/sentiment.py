@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.evaluation.bootstrap import Floats, estimate, ratio
 from pipeline.records import Outcome
 from pipeline.rows import review_rows
-from pipeline.tables import REVIEWS, frame_of
+from pipeline.schemas import REVIEWS, frame_of
 
 LENGTHS = {"under 100 characters": (0, 100), "100 to 299 characters": (100, 300), "300 characters or more": (300, 1 << 40)}
 """Buckets of text length, the upper end excluded."""

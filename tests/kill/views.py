@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import parts, results
-from pipeline.tables import RUN_COLUMNS
+from pipeline.schemas import RUN_COLUMNS
 from pipeline.upkeep import ANSWERS
 
 TABLES = ("restaurants", "reviews", "rejects", "requests")
