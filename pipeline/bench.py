@@ -89,8 +89,9 @@ def measure_ways(
     own = courses[False]
     last = WAYS[-1].setting(words)
     progress.stage("run over other restaurants, for the rates")
-    rated = own.over(other).run(last, progress, stop)
-    rates = CostModel.fit(rated.steps, own.rates, {**own.rates.output_tokens, **rated.answer_tokens}) if rated.steps else own.rates
+    rated = [courses[way.as_text].over(other).run(way.setting(words), progress, stop) for way in (WAYS[0], WAYS[-1])]
+    steps = [step for trial in rated for step in trial.steps]  # of small and of full ones: full ones alone do not tell what a step costs
+    rates = CostModel.fit(steps, own.rates, {**own.rates.output_tokens, **rated[-1].answer_tokens}) if steps else own.rates
     progress.stage("run over these, for what the others will ask")
     scout = own.run(last, progress, stop)
     shapes = {way.name: shape(options, way.feed, runtime.engine.start_over(way.feed)) for way in WAYS}
