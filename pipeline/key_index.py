@@ -35,7 +35,7 @@ class KeyIndex:
         )
         while len(self._runs) > 1 and 2 * len(self._runs[-1][0]) >= len(self._runs[-2][0]):
             newer, older = self._runs.pop(), self._runs.pop()
-            self._runs.append(_sorted(np.concatenate([older[0], newer[0]]), np.concatenate([older[1], newer[1]])))
+            self._runs.append(_merged(older, newer))
 
     def find(self, keys: Keys) -> Numbers:
         """The part's number for each key, shape (n,); -1 where no key begins so."""
@@ -46,6 +46,18 @@ class KeyIndex:
             hit = (last >= 0) & (known[last] == ascending)
             found[order[hit]] = numbers[last[hit]]
         return found
+
+
+def _merged(older: tuple[Keys, Numbers], newer: tuple[Keys, Numbers]) -> tuple[Keys, Numbers]:
+    """Of equal keys the newer ones last. Nothing is sorted again, and little is held beside the two and what becomes of them."""
+    places = np.searchsorted(older[0], newer[0], side="right")
+    places += np.arange(len(places))
+    others = np.ones(len(older[0]) + len(places), dtype=np.bool_)
+    others[places] = False
+    keys, numbers = np.empty(len(others), dtype=np.uint64), np.empty(len(others), dtype=np.int32)
+    keys[places], numbers[places] = newer
+    keys[others], numbers[others] = older
+    return keys, numbers
 
 
 def _sorted(keys: Keys, numbers: Numbers) -> tuple[Keys, Numbers]:
