@@ -51,7 +51,9 @@ class Dump:
     def part(self, number: int) -> pl.DataFrame:
         """The reviews of one range."""
         part = self.spread.part(number)
-        return part if self.left_out is None else part.join(self.left_out, on="restaurant_id", how="anti", maintain_order="left")
+        if self.left_out is None:
+            return part
+        return part.join(self.left_out.filter(self.ranges.of(number)), on="restaurant_id", how="anti", maintain_order="left")
 
     @property
     def ranges(self) -> Ranges:

@@ -72,6 +72,8 @@ def estimate(
     """All of a dump's restaurants. `around`: tokens around reviews, of the tasks asked and the languages read."""
     found, languages = Estimate(), groups.dump.main_languages
     rate = pl.col("language").replace_strict(rates, default=1.0, return_dtype=pl.Float64)
+    if around.question:
+        found.amounts.of("sentiment", "label")  # the first that a run asks, and a plan tells
     asked: list[pl.DataFrame] = []
     claims, beside, read = (0.0, 0.0), 0, 0
     for part in groups.dump:

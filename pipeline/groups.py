@@ -88,8 +88,9 @@ def group(
     beside = pl.col("language").replace_strict({name: one.alone for name, one in alone.items()}, default=0, return_dtype=pl.Float64)
     served = pl.col("language").replace_strict(cached, default=0, return_dtype=pl.Float64)
 
-    def sums(part: pl.DataFrame) -> pl.DataFrame:
-        of_one = _with_new(part, dump.answered).group_by("restaurant_id", maintain_order=True)
+    def sums(number: int, part: pl.DataFrame) -> pl.DataFrame:
+        answered = None if dump.answered is None else dump.answered.filter(dump.ranges.of(number))
+        of_one = _with_new(part, answered).group_by("restaurant_id", maintain_order=True)
         return of_one.agg(
             restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
             language=pl.col("language").mode().min(),
@@ -103,7 +104,7 @@ def group(
         )
 
     usable = (
-        pl.concat(map(sums, dump))
+        pl.concat(sums(number, part) for number, part in enumerate(dump))
         .with_columns(
             tokens=pl.col("alone") - pl.col("served") + pl.col("chunked") * _of(read, lambda one: min(one.chunks, 1)) + _of(read, _tails),
             prompts=pl.col("alone") + pl.col("chunked") * _of(read, lambda one: one.chunks) + _of(read, _around) + pl.col("again"),

@@ -62,13 +62,15 @@ def _weighted(texts: Iterable[Sequence[Sequence[str]]], count: int) -> Any:
 
 
 def _heaviest(weighted: Any) -> Any:
-    """Of each row the KEPT largest values; of equal ones the first."""
+    """Of each row the KEPT largest values, of equal ones the first, at length 1 again."""
+    from sklearn.preprocessing import normalize
+
     row = np.repeat(np.arange(weighted.shape[0]), np.diff(weighted.indptr))
     order = np.lexsort((-weighted.data, row))  # rows stay where they are
     small = order[np.arange(len(order)) - weighted.indptr[row] >= KEPT]
     weighted.data[small] = 0.0
     weighted.eliminate_zeros()
-    return weighted
+    return normalize(weighted, copy=False)
 
 
 def _nearer(

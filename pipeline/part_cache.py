@@ -6,6 +6,7 @@ What many guests say is asked in every part of a run, so a lookup goes to many p
 from __future__ import annotations
 
 import mmap
+import resource
 import tempfile
 import threading
 from collections import OrderedDict
@@ -21,7 +22,11 @@ import pyarrow as pa
 SMALL_BYTES = 1 << 20
 """Of a part that stays in memory."""
 MOST_BYTES = 16 << 30
-"""Of all files together, those that were not used for longest go."""
+"""Of all parts together, those that were not used for longest go."""
+MOST_MEMORY = 256 << 20
+"""Of those that are in no file."""
+MOST_PARTS = 512
+"""A file stays open as long as its part is held: so many, and no more than half of what the system allows a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class PartCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = MOST_PARTS if allowed == resource.RLIM_INFINITY else min(MOST_PARTS, allowed // 2)
         self._lock = threading.Lock()
         self._held: OrderedDict[str, Rows] = OrderedDict()
 
@@ -73,9 +80,14 @@ class PartCache:
         rows = self._mapped(read().sort("high").to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks())
         with self._lock:
             self._held[digest] = rows
-            while len(self._held) > 1 and sum(one.table.nbytes for one in self._held.values()) > MOST_BYTES:
+            while len(self._held) > 1 and self._too_much():
                 self._held.popitem(last=False)
         return rows
+
+    def _too_much(self) -> bool:
+        in_memory = sum(one.table.nbytes for one in self._held.values() if one.file is None)
+        everything = sum(one.table.nbytes for one in self._held.values())
+        return len(self._held) > self._most or in_memory > MOST_MEMORY or everything > MOST_BYTES
 
     def holds(self, digest: str) -> bool:
         """Whether `get` would not read it."""

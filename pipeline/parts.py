@@ -7,6 +7,7 @@ A part that was cut, overwritten or hit by a failing disk no longer has the dige
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import re
@@ -77,7 +78,11 @@ class Part:
             return pl.read_parquet(io.BytesIO(content), columns=list(columns or SCHEMA))
         except FileNotFoundError:
             raise
-        except (OSError, PolarsError, PanicException):  # a disk that cannot read it, or a file that was never a part
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # nothing is wrong with the file
+                raise TryAgain(f"{self.path}: too many files are open; raise the limit (ulimit -n) and run again") from None
+            return None
+        except (PolarsError, PanicException):  # a disk that cannot read it, or a file that was never a part
             return None
 
     def set_aside(self) -> bool:

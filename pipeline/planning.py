@@ -6,8 +6,6 @@ the answers stored so far.
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +23,7 @@ from pipeline.errors import BadConfiguration
 from pipeline.job import Job
 from pipeline.memory import block_tokens, kv_bytes_per_token, kv_tokens
 from pipeline.order import Order
+from pipeline.peak_memory import peak_bytes
 from pipeline.planned import START_S, Duration, Memory, Planned, expected_output
 from pipeline.planned_fits import planned_fits
 from pipeline.prefix_cache import PrefixCache
@@ -133,7 +132,7 @@ def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str]
             at_once * max((one.needs for one in longest), default=0),
             dump.size,
             int(4 * sum(one.prompt_tokens for _, one in found.amounts)) if order.whole else 0,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            peak_bytes(),
             in_files=len(dump.ranges) > 1,
         ),
         evicted=evicted,

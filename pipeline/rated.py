@@ -30,6 +30,8 @@ def rated(parts: Iterable[pl.DataFrame], languages: Collection[str]) -> list[Anc
     Those with the lowest hash of their text: the same whatever the order of rows, and nearly the same when reviews are added. A text counts
     once. None of a language that has fewer than LEAST_RATED of one label.
     """
+    if not languages:
+        return []
     lowest: dict[tuple[str, int], list[str]] = {(language, label): [] for language in sorted(languages) for label in (0, 1)}
     for part in parts:
         usable = part.select("text", "language", label=positive().cast(pl.Int64)).filter(pl.col("text").str.len_chars() <= LONGEST)

@@ -51,3 +51,21 @@ def test_where_there_is_no_room_for_a_file_a_part_stays_in_memory(monkeypatch, t
     rows = part(3)
     found = PartCache(tmp_path / "nowhere").get("a", lambda: rows)
     assert found.matching(rows.select("high", "low").to_numpy(), np.arange(50))["text"].to_pylist() == rows["text"].to_list()
+
+
+def test_no_more_files_are_open_than_the_system_allows_twice(monkeypatch, tmp_path):
+    monkeypatch.setattr(part_cache, "SMALL_BYTES", 0)
+    monkeypatch.setattr(part_cache, "MOST_PARTS", 3)
+    cache = PartCache(tmp_path)
+    for number in range(9):
+        cache.get(str(number), lambda number=number: part(number))
+    assert [number for number in range(9) if cache.holds(str(number))] == [6, 7, 8]
+
+
+def test_what_is_in_no_file_takes_little_memory(monkeypatch, tmp_path):
+    cache = PartCache(tmp_path / "nowhere")
+    size = cache.get("0", lambda: part(0)).table.nbytes
+    monkeypatch.setattr(part_cache, "MOST_MEMORY", int(2.5 * size))
+    for number in range(5):
+        cache.get(str(number), lambda number=number: part(number))
+    assert [number for number in range(5) if cache.holds(str(number))] == [3, 4]

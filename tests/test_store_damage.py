@@ -1,5 +1,6 @@
 """A part that is not what was written costs only its own answers; one that another run has merged or removed costs none."""
 
+import errno
 import hashlib
 import io
 import random
@@ -10,6 +11,7 @@ import pytest
 from stored import IDENTITY, answer, fill, found, parts_in, served
 
 from pipeline import parts, upkeep
+from pipeline.errors import TryAgain
 from pipeline.store import Store
 
 BEFORE, AFTER = range(10), range(10, 20)
@@ -162,3 +164,14 @@ def test_a_part_that_goes_while_the_store_is_opened_is_no_error(two_parts, monke
     monkeypatch.setattr(parts, "listed", lambda folder: next(listings, None) or listed(folder))
     assert served(two_parts, range(20)) == {number: answer(number) for number in range(20)}
     assert next(listings, None) is None
+
+
+def test_too_many_open_files_are_no_damage(two_parts, monkeypatch):
+    listed = parts.listed(two_parts / "answers")
+
+    def refuse(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(TryAgain, match="too many files are open"):
+        listed[0].rows("high")
