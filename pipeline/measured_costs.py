@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import polars as pl
@@ -47,10 +48,7 @@ def by_task(requests: Requests, seconds: float | None, rates: CostModel) -> list
     """
     asked = asked_of_engine(requests.lazy())
     rows = _by(asked, pl.len().alias("requests"), *(pl.col(name).sum() for name in TOKENS))
-    for name in SECONDS:  # a kind at a time: of many requests one such column is what has to be in memory
-        spread = [pl.col(name).quantile(q, "linear").alias(f"{name} {label}") for label, q in QUANTILES.items()]
-        figures = _by(asked, pl.col(name).mean().alias(f"{name} mean"), *spread)
-        rows = rows.join(figures, on=["task", "stage"], nulls_equal=True, maintain_order="left")
+    rows = rows.hstack(_spread(asked, rows.select("task", "stage").rows()))
     weight = (pl.col("prompt_tokens") - pl.col("cached_tokens")) * rates.prefill_s + pl.col("output_tokens") * rates.decode_s
     all_weights = pl.col("weight").filter(pl.col("stage").is_null()).sum()
     computed = pl.col("prompt_tokens") - pl.col("cached_tokens") + pl.col("output_tokens")
@@ -65,6 +63,18 @@ def _by(asked: pl.LazyFrame, *figures: pl.Expr) -> pl.DataFrame:
     stages = asked.group_by("task", "stage").agg(*figures)
     tasks = asked.group_by("task").agg(pl.lit(None, pl.String).alias("stage"), *figures)
     return pl.concat([tasks, stages]).collect(engine="streaming").sort("task", "stage", nulls_last=False)
+
+
+def _spread(asked: pl.LazyFrame, stages: Sequence[tuple[str, str | None]]) -> pl.DataFrame:
+    """Mean and percentiles of each kind of seconds, a row per stage, of a whole task where that is None. One after another: a percentile
+    takes all its values, and together those of ten million requests would take gigabytes."""
+    of = [pl.col(name).mean().alias(f"{name} mean") for name in SECONDS]
+    of += [pl.col(name).quantile(q, "linear").alias(f"{name} {label}") for name in SECONDS for label, q in QUANTILES.items()]
+    found = [asked.head(0).select(of).collect().clear()]
+    for task, stage in stages:
+        one = asked.filter(task=task) if stage is None else asked.filter(task=task, stage=stage)
+        found.append(one.select(of).collect(engine="streaming"))
+    return pl.concat(found)
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
