@@ -10,7 +10,6 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline import spread
 from pipeline.columns import REVIEWS, Contract, blank
 from pipeline.dump import Dump
 from pipeline.errors import BadData
@@ -51,9 +50,9 @@ def read(
 ) -> Dump:
     """Reads files, globs, directories (hive partitions are columns) or object-store URIs as one dump.
 
-    `columns` maps the contract's names to the dump's. `scratch`: folder for the reviews of a large dump, which lasts as long as the dump
-    is used; without it all are in memory. Raises NoInput; BadData for a damaged file, a missing column, a wrong type, more bytes than
-    allowed or a restaurant that is not there; TryAgain where a file changed meanwhile or the disk is full.
+    `columns` maps the contract's names to the dump's. `scratch`: folder for the reviews of a large dump and for what a run sets aside; it
+    lasts as long as the dump is used. Without it all reviews are in memory. Raises NoInput; BadData for a damaged file, a missing column, a
+    wrong type, more bytes than allowed or a restaurant that is not there; TryAgain where a file changed meanwhile or the disk is full.
     """
     selection = selection or Selection()
     with opened(inputs, columns or {}, REVIEWS, max_input_bytes) as files:
@@ -80,11 +79,11 @@ def read(
 
 
 def _ranges(files: Files, scratch: Path | None) -> Ranges:
-    """Of a large dump all names are read once before anything else is."""
-    if scratch is None or files.size <= spread.RANGE_BYTES:
+    """Of a large dump all names are read once before anything else is; a small one is one range."""
+    if scratch is None:
         return WHOLE
     names = Contract({"restaurant_id": REVIEWS.columns["restaurant_id"]}, required=("restaurant_id",))
-    return ranges_for(pl.concat(piece["restaurant_id"] for piece in files.pieces(names)), files.size, scratch)
+    return ranges_for((piece["restaurant_id"] for piece in files.pieces(names)), files.size, scratch)
 
 
 def _selected(files: Files, selection: Selection, rows: Spread) -> Spread:

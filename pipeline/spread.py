@@ -32,7 +32,7 @@ RANGE_BYTES = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Ranges:
     """Names up to the first of `cuts`, from there up to the second, and so on; a row without a name is in the first range. `folder`: where
-    files go; not needed without cuts."""
+    files go, those of whatever else is set aside with these ranges among them; not needed without cuts."""
 
     cuts: tuple[str, ...] = ()
     folder: Path | None = None
@@ -64,16 +64,35 @@ class Ranges:
 WHOLE = Ranges()
 
 
-def ranges_for(names: pl.Series, size: int, folder: Path | None, most: int | None = None) -> Ranges:
+def ranges_for(names: Iterable[pl.Series], size: int, folder: Path | None, most: int | None = None) -> Ranges:
     """Ranges of about as many rows each, so many that none has more than `most` bytes (RANGE_BYTES), restaurants of that size left aside.
-    `names`: of the restaurant of each row, `size`: bytes of all of them."""
+    `names`: of the restaurant of each row, a piece at a time, looked at where there is more than one range; `size`: bytes of all rows."""
     number = -(-size // (most or RANGE_BYTES))
     if number <= 1:
-        return WHOLE
-    counts = names.value_counts(name="rows").rename({names.name: "name"}).drop_nulls("name").sort("name")
-    place = (counts["rows"].cum_sum() - counts["rows"]) * number // len(names)
-    cuts = counts.filter(place != place.shift(1, fill_value=0))["name"]
+        return Ranges(folder=folder)
+    counts = _counted(names)
+    rows = int(counts["rows"].sum())
+    named = counts.drop_nulls("name").sort("name")
+    place = (named["rows"].cum_sum() - named["rows"]) * number // rows
+    cuts = named.filter(place != place.shift(1, fill_value=0))["name"]
     return Ranges(tuple(cuts), folder)
+
+
+def _counted(names: Iterable[pl.Series]) -> pl.DataFrame:
+    """Rows by `name`. What pieces say is added up when it is more than the sum so far: in memory are names, hardly one thrice."""
+    schema = {"name": pl.String(), "rows": pl.Int64()}
+    total, pieces, waiting = pl.DataFrame(schema=schema), [], 0
+    for piece in names:
+        counts = piece.alias("name").value_counts(name="rows").cast(pl.Schema(schema))
+        pieces.append(counts)
+        waiting += counts.height
+        if waiting > total.height:
+            total, pieces, waiting = _added([total, *pieces]), [], 0
+    return _added([total, *pieces])
+
+
+def _added(counts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(counts).group_by("name").agg(pl.col("rows").sum())
 
 
 class Spread:

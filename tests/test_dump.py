@@ -90,6 +90,13 @@ def test_rows_that_were_read_are_gone_from_the_disk_when_they_are_checked(both, 
     assert {path.name.partition("-")[0] for path in tmp_path.glob("scratch-*/*")} == {"dump"}
 
 
+def test_what_is_set_aside_of_a_small_dump_is_in_the_folder_given_too(tmp_path, dump, monkeypatch):
+    folders = []
+    monkeypatch.setattr(shelf, "Aside", lambda what, folder=None: folders.append(folder) or Aside(what, folder))
+    assert len(Shelf(dump({"text": ["Good soup."]}, scratch=tmp_path))[0]) == 1
+    assert folders == [tmp_path]
+
+
 def test_a_restaurant_that_is_not_there_is_an_error_in_ranges_too(both):
     with pytest.raises(BadData, match="no restaurant_id 'nowhere'"):
         both(selection=Selection(restaurants=("r1", "nowhere")))

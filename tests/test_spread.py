@@ -1,5 +1,7 @@
 """Rows that become columns a batch at a time, columns of lists, and tables that are spread over ranges of restaurants."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -61,7 +63,7 @@ def test_parts_are_taken_while_rows_still_come(tmp_path):
 
 def test_ranges_hold_about_as_many_rows_each_and_a_restaurant_is_in_one(tmp_path):
     names = pl.Series("restaurant_id", [f"r{i % 100:02}" for i in range(1000)] + ["large"] * 500 + [None] * 3)
-    ranges = ranges_for(names, 10_000, tmp_path, most=1_000)
+    ranges = ranges_for([names], 10_000, tmp_path, most=1_000)
     assert list(ranges.cuts) == sorted(set(ranges.cuts))
     sizes = [names.to_frame().filter(ranges.of(number)).height for number in range(len(ranges))]
     assert sum(sizes) == len(names)
@@ -69,8 +71,21 @@ def test_ranges_hold_about_as_many_rows_each_and_a_restaurant_is_in_one(tmp_path
     assert max(sizes) <= 500 + 2 * len(names) / 10
 
 
-def test_a_small_dump_is_one_range_and_needs_no_file():
-    assert ranges_for(pl.Series("restaurant_id", ["a", "b"]), 1_000, None).cuts == ()
+@given(st.lists(NAMES, min_size=1, max_size=40), st.integers(1, 7), st.integers(2, 9))
+def test_ranges_are_the_same_whatever_the_pieces_in_which_names_come(names, size, most):
+    def cuts(step):
+        pieces = [pl.Series("restaurant_id", names[start : start + step], dtype=pl.String) for start in range(0, len(names), step)]
+        return ranges_for(pieces, len(names), Path(), most=most).cuts
+
+    assert cuts(size) == cuts(len(names))
+
+
+def test_a_small_dump_is_one_range_its_names_are_not_read_and_other_files_go_to_the_folder_given(tmp_path):
+    def names():
+        raise AssertionError("they are read for nothing")
+        yield
+
+    assert ranges_for(names(), 1_000, tmp_path) == Ranges((), tmp_path)
 
 
 def test_what_was_set_aside_is_gone_with_the_run_and_what_a_dead_one_left_with_the_next(tmp_path):
