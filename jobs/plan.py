@@ -13,6 +13,7 @@ from jobs.analyze import analyze, asked_for
 from jobs.machine import Unloaded, make_machine
 from jobs.plan_page import page
 from jobs.progress import TerminalProgress
+from jobs.stop import StopSignals
 from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
@@ -50,6 +51,7 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
       python -m jobs plan reviews.parquet --output results
       python -m jobs plan 'dumps/*.parquet' --order fifo --json
     """
+    StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
     progress = TerminalProgress()
     job, order, machine = asked_for(**options)

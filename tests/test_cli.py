@@ -290,6 +290,26 @@ def test_sigterm_ends_the_run_with_143_and_publishes_nothing(tmp_path, dump):
     assert not (tmp_path / "out/current.json").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_a_plan_with_the_signals_exit_code_and_no_temporary_folder_stays(tmp_path, dump, number):
+    code = (
+        "import time; from pipeline import planning; from jobs.__main__ import main; "
+        "planning.read = lambda *_: (print('reading', flush=True), time.sleep(60)); main()"
+    )
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-c", code, "plan", dump, "--output", str(tmp_path / "out")]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "reading\n"
+        there = list(temporary.iterdir())
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number, said
+    assert "stopped by signal" in said
+    assert (len(there) > 0, list(temporary.iterdir())) == (True, [])
+
+
 def test_the_readme_names_every_option_and_exit_code():
     readme = (ROOT / "README.md").read_text()
     for option in set(re.findall(r"^\s+(--[a-z-]+)", jobs("analyze", "--help").stdout, re.MULTILINE)) - {"--help"}:

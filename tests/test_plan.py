@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,6 +33,15 @@ SAMPLE = str(ROOT / "data/sample/reviews.parquet")
 
 class PlanMachine(Machine):
     engine_settings = {"block_size": 32, "kv_cache_memory_bytes": 2 << 30, "dtype": "float32", "max_num_seqs": 64}  # noqa: RUF012
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Of signals, as they were: the command sets its own."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
