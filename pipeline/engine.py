@@ -82,7 +82,7 @@ class VllmEngine:
                     f"vLLM cannot be imported ({error}); run `make setup`, or install the extra 'cpu' or 'gpu'"
                 ) from None
             try:
-                with lazy_zeros() if device == "cpu" else contextlib.nullcontext():
+                with lazy_zeros() if device == "cpu" and options.get("enforce_eager") else contextlib.nullcontext():
                     self._llm = LLM(model=str(model), **options)
             except Exception as error:
                 raise BadConfiguration(f"vLLM does not start with {model} ({_reason(error, said())}); see --verbose for its log") from error

@@ -18,7 +18,8 @@ LEAST_BYTES = 64 << 20
 
 @contextmanager
 def lazy_zeros() -> Iterator[None]:
-    """Inside, `torch.zeros` of many bytes on a processor is such a mapping; anything else is what torch makes."""
+    """Inside, `torch.zeros` of many bytes on a processor is such a mapping; anything else is what torch makes. Not for an engine that
+    compiles: what torch compiled in such a mode it would compile again outside."""
     import torch
     from torch.overrides import TorchFunctionMode
 

@@ -1,10 +1,16 @@
 """The KV cache's memory is taken when it is used."""
 
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 
+from pipeline import engine
 from pipeline import lazy_zeros as module
+from pipeline.errors import BadConfiguration
 from pipeline.lazy_zeros import lazy_zeros
 
 
@@ -46,3 +52,39 @@ def test_outside_nothing_is_different():
     made = torch.zeros(2 * module.LEAST_BYTES, dtype=torch.int8)
     assert resident() - before > module.LEAST_BYTES
     assert not made[::4096].any()
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "lazy"),
+    [
+        ("cpu", {"enforce_eager": True}, True),
+        ("cpu", {"enforce_eager": False}, False),
+        ("cpu", {}, False),
+        ("gpu", {"enforce_eager": True}, False),
+    ],
+)
+def test_only_an_engine_on_a_processor_that_compiles_nothing_starts_with_them(monkeypatch, device, options, lazy):
+    inside, found = [], []
+
+    @contextmanager
+    def seen():
+        inside.append(True)
+        yield
+        inside.clear()
+
+    def starts(**_):
+        found.append(bool(inside))
+        raise ValueError("enough was seen")
+
+    vllm = {
+        "vllm": SimpleNamespace(LLM=starts, SamplingParams=None),
+        "vllm.exceptions": SimpleNamespace(VLLMClientError=ValueError),
+        "vllm.sampling_params": SimpleNamespace(StructuredOutputsParams=None),
+    }
+    for name, stand_in in vllm.items():
+        monkeypatch.setitem(sys.modules, name, stand_in)
+    monkeypatch.setattr(engine, "lazy_zeros", seen)
+    monkeypatch.setattr(engine, "_set_variables", lambda *_: None)
+    with pytest.raises(BadConfiguration, match="enough was seen"):
+        engine.VllmEngine(Path("model"), options, device)
+    assert found == [lazy]
