@@ -115,19 +115,8 @@ def _plan(dump: Path, order: str, progress: TerminalProgress) -> dict[str, Any]:
     """The command in a process of its own, as a person runs it."""
     progress.stage("planning")
     began = time.monotonic()
-    command = [
-        sys.executable,
-        "-m",
-        "jobs",
-        "plan",
-        str(dump),
-        "--no-store",
-        "--order",
-        order,
-        "--output",
-        str(dump.parent / "none"),
-        "--json",
-    ]
+    options = ["--no-store", "--order", order, "--output", str(dump.parent / "none"), "--json"]
+    command = [sys.executable, "-m", "jobs", "plan", str(dump), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise JobError(done.stderr.strip())

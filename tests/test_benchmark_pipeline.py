@@ -70,19 +70,8 @@ def test_what_is_measured_apart_takes_what_it_calls():
 
 
 def test_the_command_takes_made_up_reviews_through_the_whole_job(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "jobs",
-        "benchmark",
-        "pipeline",
-        "--restaurants",
-        "30",
-        "--profile",
-        "--plan",
-        "--folder",
-        str(tmp_path),
-    ]
+    options = ["--restaurants", "30", "--profile", "--plan", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "jobs", "benchmark", "pipeline", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
