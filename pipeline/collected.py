@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
+from pipeline.dump import Dump
 from pipeline.records import Outcome
 from pipeline.rows import request_row, restaurant_row, review_rows, second_row
 from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, SECOND
@@ -51,11 +52,11 @@ class Collected:
         )
         return tables, self._second.part(number)
 
-    def parts(self, rejects: pl.DataFrame) -> Iterator[tuple[Results, pl.DataFrame]]:
-        """`part` of each range; `rejects`: of all."""
-        return (self.part(number, rejects.filter(self.ranges.of(number))) for number in range(len(self.ranges)))
+    def parts(self, dump: Dump) -> Iterator[tuple[Results, pl.DataFrame]]:
+        """`part` of each range; `dump`: whose rejects are among them."""
+        return (self.part(number, dump.rejects_of(number)) for number in range(len(self.ranges)))
 
-    def tables(self, rejects: pl.DataFrame) -> Results:
+    def tables(self, dump: Dump) -> Results:
         """All in one, for those who hold everything anyway."""
-        parts = [tables.compared(second) for tables, second in self.parts(rejects)]
+        parts = [tables.compared(second) for tables, second in self.parts(dump)]
         return Results(*(pl.concat([getattr(one, name) for one in parts]) for name in ("restaurants", "reviews", "rejects", "requests")))

@@ -20,29 +20,32 @@ class Dump:
     """Iterating yields its reviews range after range, in the order of PLACE: the contract's columns, `language` and `arrival` (row number
     over all files).
 
-    `counts`: number of `reviews` by restaurant_id and language. `rejects`: the contract's `reject_schema`. `answered`: restaurant_id and
-    review_id of reviews about which earlier runs have asked, None where nobody knows.
+    `counts`: number of `reviews` by restaurant_id and language. `rejected`: rows of the contract's `reject_schema`, in the same ranges.
+    `answered`: restaurant_id and review_id of reviews about which earlier runs have asked, None where nobody knows.
     """
 
     spread: Spread
     counts: pl.DataFrame
-    rejects: pl.DataFrame
+    rejected: Spread
     files: list[InputFile] = field(default_factory=list)
     answered: pl.DataFrame | None = None
     left_out: pl.DataFrame | None = None
 
     @classmethod
-    def of(cls, parts: Iterator[pl.DataFrame] | Sequence[pl.DataFrame], spread: Spread, rejects: pl.DataFrame) -> Dump:
+    def of(cls, parts: Iterator[pl.DataFrame] | Sequence[pl.DataFrame], spread: Spread, rejected: Spread) -> Dump:
         """One whose reviews come in `parts`, each with all reviews of its restaurants, to be kept in `spread`."""
         counts = [pl.DataFrame(schema=_COUNTS)]
         for part in parts:
             counts.append(part.group_by("restaurant_id", "language").agg(reviews=pl.len().cast(pl.Int64)))
             spread.append(part.sort(*PLACE, nulls_last=True))
-        return cls(spread, pl.concat(counts).sort("restaurant_id", "language"), rejects)
+        return cls(spread, pl.concat(counts).sort("restaurant_id", "language"), rejected)
 
     def of_these(self, reviews: pl.DataFrame) -> Dump:
         """One with these reviews in memory in place of its own; they may have columns more."""
-        made = Dump.of([reviews], Spread("dump", reviews.schema), self.rejects)
+        rejects = self.rejects
+        rejected = Spread("rejects", rejects.schema)
+        rejected.append(rejects)
+        made = Dump.of([reviews], Spread("dump", reviews.schema), rejected)
         return replace(made, files=self.files, answered=self.answered)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
@@ -50,10 +53,20 @@ class Dump:
 
     def part(self, number: int) -> pl.DataFrame:
         """The reviews of one range."""
-        part = self.spread.part(number)
+        return self._kept(self.spread.part(number), number)
+
+    def rejects_of(self, number: int) -> pl.DataFrame:
+        """The rejects of one range, in the order of files and rows; those without a restaurant are in the first."""
+        return self._kept(self.rejected.part(number), number)
+
+    def named_rejects_of(self, number: int) -> pl.DataFrame:
+        """Those that belong to a restaurant."""
+        return self.rejects_of(number).filter(pl.col("restaurant_id").str.strip_chars() != "")
+
+    def _kept(self, rows: pl.DataFrame, number: int) -> pl.DataFrame:
         if self.left_out is None:
-            return part
-        return part.join(self.left_out.filter(self.ranges.of(number)), on="restaurant_id", how="anti", maintain_order="left")
+            return rows
+        return rows.join(self.left_out.filter(self.ranges.of(number)), on="restaurant_id", how="anti", maintain_order="left")
 
     @property
     def ranges(self) -> Ranges:
@@ -63,6 +76,11 @@ class Dump:
     def reviews(self) -> pl.DataFrame:
         """All of them in memory, by `arrival`: for those who look at small dumps."""
         return pl.concat(list(self)).sort("arrival")
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """All of them in memory, range after range: for those who look at small dumps."""
+        return pl.concat(self.rejects_of(number) for number in range(len(self.ranges)))
 
     @property
     def height(self) -> int:
@@ -90,11 +108,6 @@ class Dump:
         most = self.counts.sort("restaurant_id", "reviews", "language", descending=[False, True, False])
         return dict(most.unique("restaurant_id", keep="first", maintain_order=True).select("restaurant_id", "language").iter_rows())
 
-    @property
-    def named_rejects(self) -> pl.DataFrame:
-        """Rejects that belong to a restaurant."""
-        return self.rejects.filter(pl.col("restaurant_id").str.strip_chars() != "")
-
     def without(self, restaurants: Collection[str]) -> Dump:
         """What concerns other restaurants, or none."""
         if not restaurants:
@@ -103,6 +116,5 @@ class Dump:
         return replace(
             self,
             counts=self.counts.join(these, on="restaurant_id", how="anti", maintain_order="left"),
-            rejects=self.rejects.join(these, on="restaurant_id", how="anti", maintain_order="left"),
             left_out=these if self.left_out is None else pl.concat([self.left_out, these]).unique(),
         )

@@ -19,9 +19,8 @@ def fingerprints(dump: Dump, settings: Callable[[tuple[str, ...]], str]) -> dict
     """
     known: dict[tuple[str, ...], str] = {}
     found = {}
-    named = dump.named_rejects
     for number, part in enumerate(dump):
-        for name, rows, languages, rejected in _rows(part, named.filter(dump.ranges.of(number))).iter_rows():
+        for name, rows, languages, rejected in _rows(part, dump.named_rejects_of(number)).iter_rows():
             spoken = tuple(languages or ())
             if spoken not in known:
                 known[spoken] = settings(spoken)

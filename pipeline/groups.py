@@ -112,9 +112,8 @@ def group(
         .drop("language", "alone", "served", "chunked", "again")
         .with_row_index("number")
     )
-    rejected = dump.named_rejects.group_by("restaurant_id").agg(
-        rejected_count=pl.len(), rejected_name=pl.col("restaurant_name").drop_nulls().mode().min()
-    )
+    counted = {"rejected_count": pl.len(), "rejected_name": pl.col("restaurant_name").drop_nulls().mode().min()}
+    rejected = pl.concat(dump.named_rejects_of(number).group_by("restaurant_id").agg(**counted) for number in range(len(dump.ranges)))
     table = (
         usable.join(rejected, on="restaurant_id", how="full", coalesce=True)
         .with_columns(

@@ -126,7 +126,7 @@ class Course:
             answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
         steps = log.since(spent)
         taken = (log.spent - spent).steps
-        tables = answered.found.tables(self.dump.rejects)
+        tables = answered.found.tables(self.dump)
         timeline = measured_timeline(tables, self.bundles(witness.requests, witness.answers, witness.restaurants, {}), taken)
         due_s = {name: (moment - answered.first_request).total_seconds() for name, moment in priorities.deadlines.items()}
         timeline = replace(timeline, due_s=due_s)

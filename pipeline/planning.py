@@ -101,7 +101,7 @@ def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str]
         known_revision=runtime.model.revision != UNKNOWN,
         order=order.name,
         nothing_to_do=_nothing_to_do(found, changed, dump, before, job, beside),
-        rejects=dict(dump.rejects["reason"].value_counts().sort("count", "reason", descending=[True, False]).iter_rows()),
+        rejects=_reasons(dump),
         restaurants={
             "asked": len(asked),
             "unchanged": len(changed.unchanged),
@@ -138,6 +138,11 @@ def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str]
         evicted=evicted,
         limits=_limits(job, found.amounts, found.ranking.schedule.max_overtake),
     )
+
+
+def _reasons(dump: Dump) -> dict[str, int]:
+    counts = dump.rejected.scan().group_by("reason").len("rejects")
+    return dict(counts.sort("rejects", "reason", descending=[True, False]).collect().iter_rows())
 
 
 def known_rates(store: Path | None, runtime: Runtime, device: str) -> CostModel | None:

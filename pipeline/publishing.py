@@ -42,7 +42,7 @@ class Publication:
     @property
     def own(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Requests and restaurants of this run, by ranges; then the queries' requests."""
-        for tables, _ in self.answered.found.parts(self.dump.rejects):
+        for tables, _ in self.answered.found.parts(self.dump):
             yield tables.requests, tables.restaurants
         yield self._queries_requests, pl.DataFrame(schema=RESTAURANTS)
 
@@ -90,7 +90,7 @@ class Publication:
     def _parts(self) -> Iterator[tuple[Previous[Results] | None, Results]]:
         """By ranges: what is kept of the run before is in it."""
         ranges = self.answered.found.ranges
-        for number, (tables, second) in enumerate(self.answered.found.parts(self.dump.rejects)):
+        for number, (tables, second) in enumerate(self.answered.found.parts(self.dump)):
             before = replace(self.before, results=self.before.results.within(ranges.of(number))) if self.before else None
             yield before, merged(tables, second, before, self.changed.unchanged, self.job)
 

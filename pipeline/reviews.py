@@ -59,7 +59,7 @@ def read(
         ranges = _ranges(files, scratch)
         rows = _selected(files, selection, Spread("read", _ROW, ranges))
         left = selection.limit
-        rejected = [pl.DataFrame(schema=REVIEWS.reject_schema)]
+        rejected = Spread("rejects", REVIEWS.reject_schema, ranges)
 
         def usable() -> Iterator[pl.DataFrame]:
             nonlocal left
@@ -72,10 +72,7 @@ def read(
                 rejected.append(rejects)
                 yield _make_ids(reviews).with_columns(language=by_script()).select(*_REVIEW)
 
-        dump = Dump.of(usable(), Spread("dump", _REVIEW, ranges), rejected[0])
-        place = {path: number for number, path in enumerate(files.paths)}
-        in_file_order = pl.col("source_file").replace_strict(place, return_dtype=pl.Int64), "source_row"
-        return replace(dump, rejects=pl.concat(rejected).sort(*in_file_order), files=files.described)
+        return replace(Dump.of(usable(), Spread("dump", _REVIEW, ranges), rejected), files=files.described)
 
 
 def _ranges(files: Files, scratch: Path | None) -> Ranges:

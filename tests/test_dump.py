@@ -71,7 +71,8 @@ def both(tmp_path, monkeypatch):
 def test_a_dump_in_ranges_holds_what_one_in_memory_holds(both, selection):
     whole, parts = both(selection=selection)
     assert parts.reviews.equals(whole.reviews)
-    assert parts.rejects.equals(whole.rejects)
+    place = ["source_file", "source_row"]
+    assert parts.rejects.sort(place).equals(whole.rejects.sort(place))
     assert parts.counts.equals(whole.counts)
     assert (parts.height, parts.languages, parts.main_languages) == (whole.height, whole.languages, whole.main_languages)
     assert parts.files == whole.files
@@ -87,7 +88,17 @@ def test_each_restaurant_is_in_one_part_and_parts_are_sorted(both):
 
 def test_rows_that_were_read_are_gone_from_the_disk_when_they_are_checked(both, tmp_path):
     both()
-    assert {path.name.partition("-")[0] for path in tmp_path.glob("scratch-*/*")} == {"dump"}
+    assert {path.name.partition("-")[0] for path in tmp_path.glob("scratch-*/*")} - {"rejects"} == {"dump"}
+
+
+def test_rejects_of_a_large_dump_are_in_files_each_with_its_restaurants_range_and_in_the_order_of_rows(both, monkeypatch, tmp_path):
+    monkeypatch.setattr(spread, "HELD_BYTES", 1)
+    whole, parts = both()
+    assert sum(path.name.startswith("rejects-") for path in tmp_path.glob("scratch-*/*")) > 1
+    assert parts.rejected._frames == []
+    for number in range(len(parts.ranges)):
+        assert parts.rejects_of(number).equals(whole.rejects.filter(parts.ranges.of(number)))
+    assert whole.rejects.equals(whole.rejects.sort("source_row"))
 
 
 def test_what_is_set_aside_of_a_small_dump_is_in_the_folder_given_too(tmp_path, dump, monkeypatch):
@@ -133,7 +144,7 @@ def test_a_restaurants_reviews_are_taken_up_in_any_order_and_as_often_as_wanted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shelf, "TOGETHER", together)
         patch.setattr(aside, "IN_MEMORY", in_memory)
-        found = Shelf(Dump.of([frame], Spread("dump", schema), pl.DataFrame()))
+        found = Shelf(Dump.of([frame], Spread("dump", schema), Spread("rejects", {})))
         for number in random.choices(range(len(sizes)), k=20) if sizes else []:
             assert [review.text for review in found[number]] == [f"Text {number} {j}." for j in range(sizes[number])]
 

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.calibrations import fit_sentiment
+from pipeline.columns import REVIEWS
 from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.evaluation.labels import BY_RATING
@@ -27,6 +28,7 @@ from pipeline.restaurants import tokenise
 from pipeline.rows import request_row, restaurant_row
 from pipeline.run import Loop
 from pipeline.sampling import MAX_REVIEWS
+from pipeline.spread import Spread
 from pipeline.tasks.sentiment import SentimentTask
 from pipeline.tasks.strengths import StrengthsTask
 from pipeline.tasks.summary import SummaryTask
@@ -92,7 +94,7 @@ def measure_texts(names: Sequence[str], splits: Sequence[Split], outcomes: Seque
 
 def run(reviews: pl.DataFrame, dump: Dump, tasks: Sequence[Task], bench: Bench) -> tuple[list[Outcome], float]:
     """Outcomes of these rows of the dump, asked as `analyze` would ask them, and the seconds that took."""
-    part = replace(dump, rejects=dump.rejects.clear()).of_these(reviews)
+    part = replace(dump.of_these(reviews), rejected=Spread("rejects", REVIEWS.reject_schema))
     budget = min(CHUNK_TOKENS, bench.engine.max_model_len - max(task.overhead for task in tasks))
     reads = together(task.reads for task in tasks)
     groups = group(part, sample_rates(part, bench.tokens), reads, MAX_REVIEWS)
