@@ -58,22 +58,42 @@ VISIBLE = r"[^\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]"  # neither separator,
 
 MOST_LISTED = 30
 """Columns named in an error."""
+FIRST_ROWS = 10_000
+"""That tell how large the others are."""
 
 
 def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEWS, pieces: int = 1) -> Iterator[pl.DataFrame]:
     """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`; in so many pieces of
     about as many rows. Raises BadData."""
+    chosen, present = _chosen(path, columns, contract)
+    height = _height(path, chosen) if pieces > 1 else None
+    length = -(-height // pieces) if height else None
+    for start in range(0, height or 1, length or 1):
+        yield _converted(path, _collect(path, chosen, present, start, length), present, contract, start)
+
+
+def about_bytes(path: str, columns: Mapping[str, str], contract: Contract) -> int:
+    """What the contract's columns of a file, or of all files behind a URI, take in memory if all rows are like the first. For files that
+    nobody can look into but Polars. Raises BadData."""
+    chosen, present = _chosen(path, columns, contract)
+    first = _collect(path, chosen, present, 0, FIRST_ROWS)
+    return int(first.estimated_size()) * _height(path, chosen) // max(first.height, 1)
+
+
+def _chosen(path: str, columns: Mapping[str, str], contract: Contract) -> tuple[pl.LazyFrame, dict[str, str]]:
+    """The contract's columns that a file has, checked, and the names that it has for them."""
     wanted = contract.names_in_file(columns)
     with _reading(path):
         scan = _scan(path, {theirs: contract.columns[name] for name, theirs in wanted.items()})
         found = scan.collect_schema()
-        height = scan.select(pl.len()).collect().item() if pieces > 1 else None
     _check_columns(path, wanted, columns, found, contract.required)
     present = {name: theirs for name, theirs in wanted.items() if theirs in found}
-    chosen = scan.select(**{name: pl.col(theirs) for name, theirs in present.items()})
-    length = -(-height // pieces) if height else None
-    for start in range(0, height or 1, length or 1):
-        yield _converted(path, _collect(path, chosen, present, start, length), present, contract, start)
+    return scan.select(**{name: pl.col(theirs) for name, theirs in present.items()}), present
+
+
+def _height(path: str, frame: pl.LazyFrame) -> int:
+    with _reading(path):
+        return int(frame.select(pl.len()).collect().item())
 
 
 def _converted(path: str, read: pl.DataFrame, present: Collection[str], contract: Contract, start: int) -> pl.DataFrame:

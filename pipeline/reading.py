@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.columns import Contract, read_file
+from pipeline.columns import Contract, about_bytes, read_file
 from pipeline.errors import BadData
-from pipeline.inputs import InputFile, check, describe, find, unchanged
+from pipeline.inputs import InputFile, check, describe, find, is_remote, unchanged
 
 MOST_INPUT_BYTES = 50 << 30
 """Of the columns read, uncompressed, over all files."""
@@ -24,7 +24,8 @@ KEPT_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of an input. `sizes`: bytes that each holds in the columns read, as its footer promises."""
+    """The files of an input. `sizes`: bytes that each holds in the columns read, as its footer promises; of one in an object store, about
+    so many."""
 
     paths: Sequence[str]
     sizes: Sequence[int]
@@ -65,9 +66,10 @@ def opened(inputs: Sequence[str], columns: Mapping[str, str], contract: Contract
     paths = find(inputs)
     with unchanged(paths):
         wanted = set(contract.names_in_file(columns).values())
-        files = Files(paths, [check(path, wanted) for path in paths], columns, contract, most)
-        _check_held("uncompressed", files.size, most)
-        yield files
+        promised = [check(path, wanted) for path in paths]
+        _check_held("uncompressed", sum(promised), most)
+        sizes = [about_bytes(path, columns, contract) if is_remote(path) else size for path, size in zip(paths, promised, strict=True)]
+        yield Files(paths, sizes, columns, contract, most)
 
 
 def read_files(inputs: Sequence[str], columns: Mapping[str, str], contract: Contract, most: int) -> tuple[pl.DataFrame, list[InputFile]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline import aside, reading, shelf, spread
 from pipeline.aside import Aside
+from pipeline.columns import REVIEWS, about_bytes
 from pipeline.dump import PLACE, Dump
 from pipeline.errors import BadData, TryAgain
 from pipeline.groups import group, sample_rates
@@ -61,6 +62,25 @@ def both(tmp_path, monkeypatch):
         return whole, parts
 
     return read_both
+
+
+def test_a_dump_behind_a_uri_is_in_ranges_too_and_holds_the_same(both, tmp_path):
+    whole, _ = both()
+    (tmp_path / "uri").mkdir()
+    parts = read([f"file://{tmp_path}/*.parquet"], scratch=tmp_path / "uri")
+    assert len(parts.ranges) > 3
+    assert parts.reviews.drop("source_file").equals(whole.reviews.drop("source_file"))
+    assert parts.rejects.sort("source_row").drop("source_file").equals(whole.rejects.drop("source_file"))
+
+
+def test_what_a_uri_holds_is_about_what_it_holds_in_all_its_files(tmp_path):
+    made = pl.concat([rows(30)] * 40)
+    for number in range(3):
+        made.sample(fraction=1, shuffle=True, seed=number).write_parquet(tmp_path / f"{number}.parquet", row_group_size=500)
+    found = [about_bytes(f"file://{tmp_path}/{name}.parquet", {}, REVIEWS) for name in ("0", "*")]
+    assert found == [pytest.approx(made.estimated_size(), rel=0.2), pytest.approx(3 * made.estimated_size(), rel=0.2)]
+    made.clear().write_parquet(tmp_path / "none.parquet")
+    assert about_bytes(f"file://{tmp_path}/none.parquet", {}, REVIEWS) == 0
 
 
 @pytest.mark.parametrize(
