@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MANIFEST, CURRENT, RUNS, LOCK, HOLDER = "manifest.json", "current.json", "runs", ".lock", ".holder.json"
+SCRATCH = ".*-of-this-run"
+"""Names of what a run keeps beside its results until it ends."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
@@ -49,6 +51,7 @@ def lock(output: Path) -> Iterator[None]:
     try:
         _finish_commit(output)
         _clean(output)
+        _clean_other_days(output)
         yield
     finally:
         held.release()
@@ -93,6 +96,17 @@ def _clean(output: Path) -> None:
     for folder in (output / RUNS).iterdir():
         if folder.name not in keep and _RUN_ID.fullmatch(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clean_other_days(output: Path) -> None:
+    """The same where a run of another day's partition died with its reviews set aside: that day may never come again. One that is at work
+    holds its lock."""
+    if output.name.startswith("dt="):
+        for left in output.parent.glob(f"dt=*/{SCRATCH}"):
+            if left.parent != output:
+                with suppress(Timeout, OSError), FileLock(left.parent / LOCK, timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+                    _clean(left.parent)
 
 
 def new_run_id() -> str:

@@ -5,6 +5,7 @@ from nights import assert_equal
 from test_incremental import reviews, text_of
 from test_limits import SECOND_STAGE
 
+from pipeline import results
 from pipeline.errors import BadConfiguration
 from pipeline.reviews import Selection
 from pipeline.tasks import sentiment
@@ -56,6 +57,20 @@ def test_a_new_days_partition_carries_over_from_the_latest_other_day(nights):
     same = nights.run(rows, output="out/dt=2026-01-04")
     assert (same.machine.loaded, same.done.nothing_new) == (0, False)
     assert_equal(same.tables, night.tables)
+
+
+def test_what_a_killed_run_of_another_day_left_goes_with_the_next_run_and_what_a_living_one_holds_stays(nights):
+    dead, living = (nights.folder / f"out/dt=2026-01-0{day}" for day in (1, 2))
+    left = [dead / ".rows-of-this-run/x.arrow", dead / ".store-of-this-run/y.parquet", dead / "runs/20260101T000000Z-000000/z.parquet"]
+    held = living / ".rows-of-this-run/x.arrow"
+    for path in (*left, held):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with results.lock(living):
+        nights.run(reviews(1), output="out/dt=2026-01-03")
+        assert ([path.parent.exists() for path in left], held.exists()) == ([False] * 3, True)
+    nights.run(reviews(1), output="out/dt=2026-01-03")
+    assert not held.parent.exists()
 
 
 def test_a_damaged_other_day_costs_only_what_it_would_have_spared(nights):
