@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.benchmark_pipeline import _plan
+from jobs.progress import TerminalProgress
 from pipeline.generated import BLAME, PRAISE
 from pipeline.instant_engine import InstantEngine
 from pipeline.records import Request, Sampling
@@ -84,3 +86,10 @@ def test_the_command_takes_made_up_reviews_through_the_whole_job(tmp_path):
     assert 0 < found["plan_s"] < 60
     assert found["plan_peak_mib"] > 50
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
+def test_the_peak_of_a_plan_is_its_own_and_not_that_of_the_process_that_starts_it(tmp_path, write_dump):
+    write_dump(tmp_path / "dump/x.parquet", {"restaurant_id": ["a", "a"], "text": ["Good soup.", "Cold soup."]})
+    held = b"x" * (1 << 30)
+    found = _plan(tmp_path / "dump", "restaurant", TerminalProgress())["plan_peak_mib"]
+    assert 50 < found < 1024 == len(held) >> 20

@@ -194,6 +194,14 @@ def test_an_estimate_is_close_to_the_count_and_says_how_close(on_sample):
 
 
 @pytest.mark.parametrize("exact", [0, 10**6])
+def test_stages_are_told_in_the_order_in_which_a_run_comes_to_them(on_sample, exact):
+    planned = on_sample.plan(sample(), exact=exact)
+    first = [("sentiment", "calibrate"), ("sentiment", "label"), ("summary", "part"), ("strengths", "find")]
+    assert [which for which, _ in planned.amounts][:4] == first
+    assert [(one["task"], one["stage"]) for one in planned.plain()["requests"]][:4] == first
+
+
+@pytest.mark.parametrize("exact", [0, 10**6])
 def test_a_plan_of_a_dump_in_many_ranges_is_that_of_one_in_memory(on_sample, monkeypatch, exact):
     whole = on_sample.plan(sample(), exact=exact)
     monkeypatch.setattr(spread, "RANGE_BYTES", 1_000)
