@@ -1,6 +1,7 @@
 """The second stage of strengths: figures that are computed, texts that say nothing else, plans that wait for their peers alone."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from deterministic_engine import DeterministicEngine
@@ -38,8 +39,12 @@ def test_figures_are_shares_here_and_their_mean_at_peers(table, peers):
     others = comparable(table, peers)
     for figure in figures_of(table, others):
         assert figure.here == rounded(table.share(figure.aspect))
-        there = [other.share(figure.aspect) for other in others]
-        assert figure.there == (rounded(sum(there) / len(there)) if there else None)
+        there = [Fraction(other.praising.get(figure.aspect, 0), other.reviews) for other in others]
+        if not there:
+            assert figure.there is None
+            continue
+        assert figure.there % 5 == 0
+        assert abs(figure.there - 100 * sum(there) / len(there)) <= 2.5 + 1e-9  # a half goes up or, in floating point, down
 
 
 def test_a_few_reviews_elsewhere_change_no_figure():
