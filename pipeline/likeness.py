@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.restaurants import cut
-from pipeline.tasks.overlap import content_words
+from pipeline.tasks.overlap import words_of
 
 TOGETHER = 4096
 """Texts up to which each is held against each."""
@@ -100,4 +100,4 @@ def _cells(weighted: Any, everyone: Sequence[str]) -> Iterator[Places]:
 
 
 def _words(texts: Sequence[str]) -> list[str]:
-    return [word for text in texts for word in content_words(text)]
+    return [word for text in texts for word in words_of(text.casefold())]

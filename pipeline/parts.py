@@ -11,6 +11,7 @@ import errno
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,12 +123,24 @@ def write(folder: Path, rows: pl.DataFrame, sequence: int) -> Part:
     return part
 
 
-def merge(folder: Path, some: list[Part], keep: pl.Expr | None = None) -> tuple[list[Part], int]:
-    """Rewrites parts as fewer: of equal keys the latest, only the rows that `keep` says. Returns the new parts and how many rows went.
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """`new`: parts that hold what the `old` ones do, `gone` rows less."""
 
-    The new parts are complete before the old ones go: a process that dies in between leaves answers twice, never none. Call it under the
-    store's lock.
-    """
+    new: list[Part]
+    old: list[Part]
+    gone: int
+
+    def remove_old(self) -> None:
+        """The last step: a process that dies before it leaves answers twice, never none."""
+        stay = {part.path for part in self.new}
+        for part in self.old:
+            if part.path not in stay:
+                part.remove()
+
+
+def rewrite(folder: Path, some: Sequence[Part], keep: pl.Expr | None = None) -> Rewritten:
+    """Writes parts once more, as fewer: of equal keys the latest, only the rows that `keep` says. Call it under the store's lock."""
     read = [(part, part.rows()) for part in some if part.path.exists()]  # another run may have merged some
     for part, found in read:
         if found is None:
@@ -137,11 +150,14 @@ def merge(folder: Path, some: list[Part], keep: pl.Expr | None = None) -> tuple[
     kept = (rows if keep is None else rows.filter(keep)).unique(["high", "low"], keep="last", maintain_order=True)
     last = max((part.sequence for part in some), default=0)
     new = [write(folder, kept.slice(start, FULL), last) for start in range(0, kept.height, FULL)]
-    stay = {part.path for part in new}
-    for part, _ in good:
-        if part.path not in stay:
-            part.remove()
-    return new, rows.height - kept.height
+    return Rewritten(new, [part for part, _ in good], rows.height - kept.height)
+
+
+def merge(folder: Path, some: Sequence[Part], keep: pl.Expr | None = None) -> tuple[list[Part], int]:
+    """Rewrites parts and removes the old ones. Returns the new parts and how many rows went. Call it under the store's lock."""
+    done = rewrite(folder, some, keep)
+    done.remove_old()
+    return done.new, done.gone
 
 
 def _digest(content: bytes) -> str:

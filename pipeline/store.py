@@ -9,15 +9,15 @@ a process that is killed loses what finished since; small parts are merged now a
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+import polars as pl
 from filelock import FileLock, Timeout
 
 from pipeline import parts, upkeep, usage
@@ -29,6 +29,8 @@ from pipeline.stored import StoredAnswers, stored_key
 from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS
 
 FLUSH_S = 1.0
+MOST_UNWRITTEN = 1 << 16
+"""Answers that wait to be written: a disk that is slower than the engine holds the engine up, and memory stays bounded."""
 RECENT = 1 << 14
 """Answers that stay in memory when they are written, those asked for again the longest: what many guests say is asked often."""
 
@@ -65,8 +67,10 @@ class Store(StoredAnswers):
                 upkeep.compact(folder / ANSWERS)
         except OSError as error:
             raise cannot_write(f"{folder}: answers cannot be stored there", error, "choose another --store or --no-store") from None
-        self._buffer: dict[bytes, tuple[Request, Answer]] = {}
-        self._recent: OrderedDict[bytes, Answer] = OrderedDict()
+        self._buffer: dict[str, tuple[Request, Answer]] = {}
+        self._writing: dict[str, tuple[Request, Answer]] = {}
+        self._flushing = threading.Lock()  # held while files are written, which the loop does not wait for; before the mutex where both are
+        self._recent: OrderedDict[str, Answer] = OrderedDict()
         self._own: list[Part] = []
         self._failure: JobError | None = None
         self._scratch = folder
@@ -75,23 +79,20 @@ class Store(StoredAnswers):
         self._thread = threading.Thread(target=self._keep_flushing, name="store", daemon=True)
         self._thread.start()
 
-    @property
-    def _knows_any(self) -> bool:
-        return bool(self._buffer) or super()._knows_any
-
-    def _find(self, wanted: Mapping[bytes, str]) -> Iterator[Answer]:
+    def find(self, keys: Sequence[str]) -> Iterator[Answer]:
         """Those that are not yet written, or still in memory, too."""
-        with self._mutex, self._counts.measured():
-            held = {stored: answer for stored in wanted if (answer := self._held(stored))}
+        with self._mutex, self._measured():
+            held = {key: answer for key in keys if (answer := self._held(key))}
+            self._counts.looked_up += len(held)
             self._counts.served += len(held)
-        yield from (replace(answer, key=wanted[stored]) for stored, answer in held.items())
-        yield from super()._find({stored: key for stored, key in wanted.items() if stored not in held} if held else wanted)
+        yield from held.values()
+        yield from super().find([key for key in keys if key not in held] if held else keys)
 
-    def _held(self, stored: bytes) -> Answer | None:
-        if found := self._buffer.get(stored):
+    def _held(self, key: str) -> Answer | None:
+        if found := self._buffer.get(key) or self._writing.get(key):
             return found[1]
-        if answer := self._recent.get(stored):
-            self._recent.move_to_end(stored)
+        if answer := self._recent.get(key):
+            self._recent.move_to_end(key)
         return answer
 
     def add(self, request: Request, answer: Answer) -> None:
@@ -99,11 +100,10 @@ class Store(StoredAnswers):
         if self._failure is not None:
             raise self._failure
         if answer.usable:
-            began = time.thread_time()
             with self._mutex:
-                self._buffer[stored_key(self._identity, request.key)] = request, answer
-                self._counts.added += 1
-                self._counts.cpu_s += time.thread_time() - began
+                self._buffer[request.key] = request, answer
+            if len(self._buffer) >= MOST_UNWRITTEN:
+                self.flush()
 
     def suspect(self, requests: Sequence[Request]) -> None:
         """Notes that an engine died with these requests inside. Raises TryAgain."""
@@ -111,20 +111,43 @@ class Store(StoredAnswers):
 
     def flush(self) -> None:
         """Writes what is not yet written. Raises TryAgain; then it is still held."""
-        with self._mutex, self._counts.measured():
-            if self._buffer:
-                self._sequence += 1
-                self._enter(parts.write(self._answers, pack(self._buffer), self._sequence))
-                self._recent.update((stored, answer) for stored, (_, answer) in self._buffer.items())
-                self._buffer = {}
-                while len(self._recent) > RECENT:
-                    self._recent.popitem(last=False)
+        with self._flushing, self._measured():
+            with self._mutex:
+                self._writing, self._buffer = self._buffer, {}
+            try:
+                if self._writing:
+                    self._write()
+            finally:
+                with self._mutex:
+                    self._buffer = self._writing | self._buffer
+                    self._writing = {}
             if len(self._own) >= MANY_PARTS or sum(part.height for part in self._own) >= parts.FULL:
                 small, self._own = self._own, []
                 with suppress(Timeout), FileLock(self.folder / LOCK, timeout=0):
-                    for part in parts.merge(self._answers, small)[0]:
-                        self._enter(part)
-                    self._cache.drop(part.digest for part in small)
+                    self._merge(small)
+
+    def _write(self) -> None:
+        self._sequence += 1
+        packed = pack({stored_key(self._identity, key): pair for key, pair in self._writing.items()})
+        part = parts.write(self._answers, packed, self._sequence)
+        rows = self._read_back(part)
+        with self._mutex:
+            self._enter(part, rows)
+            self._counts.added += part.height
+            self._recent.update((key, answer) for key, (_, answer) in self._writing.items())
+            self._writing = {}
+            while len(self._recent) > RECENT:
+                self._recent.popitem(last=False)
+
+    def _merge(self, small: list[Part]) -> None:
+        """Nobody looks into the old parts while they go."""
+        merged = parts.rewrite(self._answers, small)
+        read = [(part, self._read_back(part)) for part in merged.new]
+        with self._mutex:
+            for part, rows in read:
+                self._enter(part, rows)
+            merged.remove_old()
+            self._cache.drop(part.digest for part in small)
 
     def close(self) -> None:
         """Writes what is left. Raises TryAgain."""
@@ -160,14 +183,21 @@ class Store(StoredAnswers):
         what = "is damaged and was set aside" if part.set_aside() else "cannot be used and stays where it is"
         self._warn(f"warning: {part.path}: {what}; its answers are asked for again")
 
-    def _enter(self, part: Part) -> None:
+    @staticmethod
+    def _read_back(part: Part) -> pl.DataFrame | None:
+        """Keys of a part that has just been written; None where another run has merged it already."""
         try:
             rows = part.rows("high")
-        except FileNotFoundError:  # another run has merged it already
-            self._index()
-            return
+        except FileNotFoundError:
+            return None
         if rows is None:
             raise TryAgain(f"{part.path}: could not be read back; check the disk and run again")
+        return rows
+
+    def _enter(self, part: Part, rows: pl.DataFrame | None) -> None:
+        if rows is None:
+            self._index()
+            return
         self._keys.add((rows["high"].to_numpy(), len(self._parts)))
         self._parts.append(part)
         if not part.full:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,27 +61,28 @@ class StoredAnswers:
 
     def find(self, keys: Sequence[str]) -> Iterator[Answer]:
         """The stored answers among these, in any order, each under the request's key."""
-        with self._mutex, self._counts.measured():
+        with self._mutex, self._measured():
             self._counts.looked_up += len(keys)
-            wanted = {stored_key(self._identity, key): key for key in keys} if self._knows_any else {}
-        yield from self._find(wanted)
-
-    @property
-    def _knows_any(self) -> bool:
-        return len(self._keys) > 0
-
-    def _find(self, wanted: Mapping[bytes, str]) -> Iterator[Answer]:
-        """Those of the parts. `wanted`: request's keys by stored keys."""
-        with self._mutex, self._counts.measured():
-            names = list(wanted.values())
-            rows = self._matching(list(wanted)) if wanted and len(self._keys) else None
+            wanted = {stored_key(self._identity, key): key for key in keys} if len(self._keys) else {}
+            rows = self._matching(list(wanted)) if wanted else None
+            self._counts.served += rows.height if rows is not None else 0
         if rows is None:
             return
-        self._counts.served += rows.height
+        names = list(wanted.values())
         for some in rows.iter_slices(AT_ONCE):
-            with self._counts.measured():
+            with self._measured():
                 found = unpack(names, some)
             yield from found
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Adds the processor time that this thread spends inside to that of the store."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._counts.cpu_s += time.thread_time() - began
 
     def deaths(self, key: str) -> int:
         """How many engines died with this request inside."""

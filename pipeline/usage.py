@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,15 +20,6 @@ class Counts:
     served: int = 0
     added: int = 0
     cpu_s: float = 0.0
-
-    @contextmanager
-    def measured(self) -> Iterator[None]:
-        """Adds the processor time that this thread spends inside."""
-        began = time.thread_time()
-        try:
-            yield
-        finally:
-            self.cpu_s += time.thread_time() - began
 
 
 def note(folder: Path, counts: Counts) -> None:

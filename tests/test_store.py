@@ -48,6 +48,36 @@ def test_what_is_asked_again_and_again_is_served_without_reading_it_back(tmp_pat
         assert len(read) == 1
 
 
+def test_nobody_waits_while_answers_are_written(tmp_path, monkeypatch):
+    begun, others_went_on, waited = threading.Event(), threading.Event(), []
+    write = parts.write
+
+    def slow(*of_part):
+        begun.set()
+        waited.append(others_went_on.wait(5))
+        return write(*of_part)
+
+    monkeypatch.setattr(parts, "write", slow)
+    with Store(tmp_path, IDENTITY) as store:
+        store.add(request(1), answer(1))
+        assert begun.wait(5)
+        store.add(request(2), answer(2))
+        assert found(store, [1, 2, 3]) == {1: answer(1), 2: answer(2)}
+        others_went_on.set()
+    assert waited == [True, True]
+    with Store(tmp_path, IDENTITY) as store:
+        assert found(store, [1, 2, 3]) == {1: answer(1), 2: answer(2)}
+
+
+def test_a_disk_slower_than_the_engine_holds_no_more_than_so_many_answers_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.store.MOST_UNWRITTEN", 3)
+    monkeypatch.setattr("pipeline.store.FLUSH_S", 3600.0)
+    with Store(tmp_path, IDENTITY) as store:
+        for number in range(7):
+            store.add(request(number), answer(number))
+        assert [part.height for part in parts.listed(tmp_path / "answers")] == [3, 3]
+
+
 def test_answers_of_another_model_or_settings_are_not_found(tmp_path):
     fill(tmp_path, range(5))
     assert served(tmp_path, range(5), identity="cd" * 16) == {}

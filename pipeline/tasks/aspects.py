@@ -113,7 +113,8 @@ examples of its own in place of sentiment's .70, .69, .80)."""
 
 def aspect_of(claim: str, surest: Sequence[str]) -> str:
     """The one aspect that a claim names; of several the one that the model is surest of; of none the model's."""
-    named = [aspect for aspect, mention in MENTIONS.items() if mention.search(claim.casefold())]
+    text = claim.casefold()
+    named = [aspect for aspect, mention in MENTIONS.items() if mention.search(text)]
     return next((aspect for aspect in surest if not named or aspect in named), next(iter(named), "other"))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.errors import TaskFailed
 from pipeline.records import Review
 from pipeline.tasks import overlap
-from pipeline.tasks.overlap import SUPPORTED, content_words, negates, repetitive, representative, same, sentences
+from pipeline.tasks.overlap import SUPPORTED, alike, content, content_words, negates, repetitive, representative, same, sentences, words_of
 
 LEAST_WORDS = 2
 """Content words of a claim: one alone (`The service`) says nothing that is worth a quote."""
@@ -46,7 +46,8 @@ def verify(texts: Sequence[str], reviews: Mapping[int, Review]) -> list[Claim]:
     spoken: dict[bool, list[tuple[int, frozenset[str]]]] = {True: [], False: []}
     for place, review in reviews.items():
         for sentence in sentences(review.text):
-            spoken[negates(sentence)].append((place, content_words(sentence)))
+            words, denies = content(sentence)
+            spoken[denies].append((place, words))
     found = (_verified(text, spoken[negates(text)]) for text in texts if not repetitive(text))
     return [claim for claim in found if claim]
 
@@ -55,7 +56,8 @@ def said(known: Sequence[str], reviews: Mapping[int, Review], most: int) -> list
     """Sentences that say best what the reviews say, none that says the same as the `known` claims."""
     spoken = [sentence.rstrip(" .!?。…") for review in reviews.values() for sentence in sentences(review.text)]
     new = [one for one in spoken if len(one) <= MOST_SAID and len(content_words(one)) >= LEAST_WORDS]
-    new = [one for one in new if not any(same(one, claim) for claim in known)]
+    claims = [content(claim) for claim in known]
+    new = [one for one in new if not any(alike(content(one), claim) for claim in claims)]
     return [new[i] for i in representative(new, most)]
 
 
@@ -83,7 +85,7 @@ def _shares(words: frozenset[str], spoken: Sequence[tuple[int, frozenset[str]]])
 
 def _trimmed(text: str, held: frozenset[str]) -> str:
     """A claim that was cut off at its longest ends in half a word, or in `the`: it ends with the last word that the reviews hold."""
-    while (last := _LAST_WORD.search(text)) and not content_words(last[0]) & held:
+    while (last := _LAST_WORD.search(text)) and held.isdisjoint(words_of(last[0].casefold())):
         text = text[: last.start()]
     return text[: last.end()] if last else ""
 

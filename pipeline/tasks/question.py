@@ -6,14 +6,18 @@ The exact log-probabilities of a few words, read in one request without decoding
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 
 from pipeline.errors import BadConfiguration, TaskFailed
 from pipeline.records import Answer, Request, Sampling, TaskName, TokenIds
 from pipeline.tasks.prompts import make_request
 from pipeline.tokens import Tokens, concatenate
+
+LEAST_SUM = 1e-200
+"""Of probabilities that are added up as they are: below it their digits are lost."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Asker:
                 raise BadConfiguration(
                     f"no word for '{meaning}' is one token for this model ({question.words[meaning]}); choose another --model"
                 )
+        self._of = {meaning: _values_of(ids) for meaning, ids in self._ids.items()}
         self._sampling = Sampling(max_tokens=1, choices=tuple(sorted({i for ids in self._ids.values() for i in ids})))
         self.overhead = len(self._before) + len(self._after) + 1
         self.common = len(self._before)
@@ -50,7 +55,7 @@ class Asker:
         """By meaning, the log of the summed probabilities of its words. Raises TaskFailed where the answer has none."""
         found = answer.logprobs
         try:
-            return {meaning: _log_sum_exp([found[i] for i in ids]) for meaning, ids in self._ids.items()}
+            return {meaning: _log_sum_exp(of(found)) for meaning, of in self._of.items()}
         except KeyError:
             raise TaskFailed("the engine left out the probabilities of some words") from None
 
@@ -63,8 +68,18 @@ def asker_in(language: str, questions: Mapping[str, Question], tokens: Tokens) -
     return Asker(tokens, questions["en"])
 
 
-def _log_sum_exp(values: list[float]) -> float:
+def _values_of(ids: Sequence[int]) -> Callable[[Mapping[int, float]], tuple[float, ...]]:
+    """The values of these keys; of a single one, too."""
+    one = ids[0]
+    return itemgetter(*ids) if len(ids) > 1 else lambda found: (found[one],)
+
+
+def _log_sum_exp(values: tuple[float, ...]) -> float:
+    """The values are logs of probabilities, so that their sum is at most 1; shifted where it is nearly 0."""
     if len(values) == 1:
         return values[0]
+    total = sum(map(math.exp, values))
+    if total > LEAST_SUM:
+        return math.log(total)
     most = max(values)
-    return most + math.log(sum([math.exp(value - most) for value in values]))
+    return most + math.log(sum(math.exp(value - most) for value in values))
