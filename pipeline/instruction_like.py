@@ -58,7 +58,7 @@ RULES = (
     ),
     _rule(
         "speaks to a model",
-        "ai|llm|gpt|chatbot|language model|classifier|summar|in your output",
+        " ai|ai:|ai :|ai\n:|llm|gpt|chatbot|language model|classifier|summar|in your output",
         rf"\b(?:note|message|attention|memo|instructions?) (?:to|for) (?:the |any |an? )?{_MODEL}\b|\bas an? {_MODEL}\b|\b{_MODEL}\s?:",
         r"\bin your (?:summary|summaries|output)\b|\bwhen you summari[sz]e\b",
     ),
@@ -74,7 +74,7 @@ RULES = (
     ),
     _rule(
         "forges our wording",
-        "the customer felt|guest praises| of |sentiment|label|감성|라벨|정답|리뷰 끝",
+        "the customer felt|guest praises|end of |beginning of |start of |sentiment|label|감성|라벨|정답|리뷰 끝",
         r"\bthe customer felt\b|\bthis guest praises\b|\b(?:end|beginning|start) of (?:the )?(?:reviews?|prompt|data|input)\b|\b리뷰 끝",
         rf"\b(?:sentiment|label|감성|라벨|정답)\"?\s?[:=]\s?[\"']?(?:{_LABEL}\b|{_LABEL_KO})",
     ),
@@ -110,9 +110,7 @@ RULES = (
         r"(?:라고|로)만\s?(?:대답|답하|답해|출력)|(?:그대로|단어를)\s?출력|했다고\s?(?:답하|답해|써|쓰|덧붙|요약)|json만",
         rf"(?:요약에|식당을?\s?요약){_ENDING}{_WORDS_KO}{_WORDS_KO}(?:쓰시오|쓰고|적으세요|써라)",
     ),
-    _rule(
-        "speaks to a model, in Korean", "ai|인공지능|언어|챗", r"(?:\bai|인공지능|언어\s?모델|챗봇|챗gpt)\s?(?:에게|모델|님아|야)\s?[:,]?"
-    ),
+    _rule("speaks to a model, in Korean", "에게|모델|님아|야", r"(?:\bai|인공지능|언어\s?모델|챗봇|챗gpt)\s?(?:에게|모델|님아|야)\s?[:,]?"),
 )
 
 _CUES = [(cue, rule) for rule in RULES for cue in rule.cues]
@@ -137,7 +135,7 @@ def instruction_like(text: str) -> str | None:
 def _readings(text: str) -> list[str]:
     """The text as it stands, backwards where an override turns it round, and what base64 in it says."""
     text = text[-MOST:]
-    readings = [text, text[::-1]] if _TURNED.search(text) else [text]
+    readings = [text] if text.isascii() or not _TURNED.search(text) else [text, text[::-1]]
     readings += filter(None, map(_decoded, _BASE64.findall(text)))
     return [_single_spaced(reading.casefold() if reading.isascii() else _undisguised(reading)) for reading in readings]
 

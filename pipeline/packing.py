@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ def pack(buffer: Mapping[bytes, tuple[Request, Answer]]) -> pl.DataFrame:
     columns: dict[str, Any] = {
         "high": halves[:, 0],
         "low": halves[:, 1],
-        **{name: [getattr(request, name) for request in requests] for name in ("task", "stage", "restaurant_id")},
+        **{name: list(map(attrgetter(name), requests)) for name in ("task", "stage", "restaurant_id")},
         "choices": [struct.pack(f"<{len(answer.logprobs)}I", *answer.logprobs) for answer in answers],
         "logprobs": [struct.pack(f"<{len(answer.logprobs)}d", *answer.logprobs.values()) for answer in answers],
-        **{name: [getattr(answer, name) for answer in answers] for name in PLAIN},
+        **{name: list(map(attrgetter(name), answers)) for name in PLAIN},
         "added_at": [datetime.now(UTC)] * len(answers),
     }
     return pl.DataFrame({name: pl.Series(name, columns[name], dtype=dtype) for name, dtype in SCHEMA.items()})

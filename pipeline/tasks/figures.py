@@ -70,7 +70,7 @@ def figures_of(table: Praise, peers: Collection[Praise]) -> list[Figure]:
     """One per aspect that is praised here or there, the largest lead first. Every peer counts alike, however many reviews it has."""
     found = []
     for aspect in STEMS:
-        there = rounded(fmean(peer.share(aspect) for peer in peers)) if peers else None
+        there = rounded(fmean([peer.share(aspect) for peer in peers])) if peers else None
         found.append(Figure(aspect, rounded(table.share(aspect)), there))
     return sorted((one for one in found if one.here or one.there), key=lambda one: (-one.lead, one.aspect))
 
