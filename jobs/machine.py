@@ -137,7 +137,7 @@ class LocalMachine:
     def engine(self, model: Model) -> VllmEngine:
         from pipeline.engine import VllmEngine
 
-        self.tell(f"starting vLLM on {self.device} with {model.name} (about 30 s)")
+        self.tell(f"starting vLLM on {self.device} with {model.name} (10 to 30 s)")
         return VllmEngine(model.folder, self.engine_settings, self.device, self.feed, self.verbose)
 
 
