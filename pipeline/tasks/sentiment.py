@@ -67,8 +67,6 @@ PROBE = 40
 HOPELESS_AUC = 0.6
 """On those, two standard errors below LEAST_AUC (Hanley and McNeil 1982, "The Meaning and Use of the Area under a Receiver Operating
 Characteristic Curve"). The Korean anchors are 7,600 tokens to the embedded model, a byte or two each; most of them need not be asked."""
-REMEMBERED = 1 << 14
-"""Labels that are kept for strengths, which asks the same a little later."""
 
 
 class SentimentTask:
@@ -81,7 +79,6 @@ class SentimentTask:
         """`fits` by language, from `calibrate`; a language that is not in it, or not readable, stays unlabelled."""
         self._askers = {language: asker_in(language, QUESTIONS, tokens) for language, one in fits.items() if one.readable}
         self._fits = fits
-        self._known: dict[tuple[str, str], tuple[str, float]] = {}
         self._last: tuple[Tokenised, dict[int, Request]] | None = None
         self.overhead = max((asker.overhead for asker in self._askers.values()), default=0)
         self.reads: Mapping[str, Reads] = {
@@ -125,13 +122,8 @@ class SentimentTask:
         """Label and score, None where there is no answer."""
         if not answer.usable:
             return None, None
-        if (answer.key, language) not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            score = self._fits[language].score(log_odds(self._askers[language], answer))
-            label = "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative"
-            self._known[answer.key, language] = label, score
-        return self._known[answer.key, language]
+        score = self._fits[language].score(log_odds(self._askers[language], answer))
+        return "neutral" if abs(score) < NEUTRAL_WIDTH else "positive" if score > 0 else "negative", score
 
     def _label(self, review: Review, answer: Answer | None) -> Sentiment:
         return Sentiment(review.review_id, *(self.label(answer, review.language) if answer else (None, None)))
