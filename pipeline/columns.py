@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PanicException, PolarsError
 
-from pipeline.errors import BadData
+from pipeline.errors import BadData, TryAgain
 from pipeline.inputs import check, is_remote
 from pipeline.printable import printable
 from pipeline.quiet import quiet
@@ -64,12 +64,14 @@ FIRST_ROWS = 10_000
 
 def read_file(path: str, columns: Mapping[str, str], contract: Contract = REVIEWS, pieces: int = 1) -> Iterator[pl.DataFrame]:
     """The contract's columns of one file (null where it has none), with `source_file`, `source_row`, `undecodable`; in so many pieces of
-    about as many rows. Raises BadData."""
+    about as many rows. Raises BadData, and TryAgain where the file has another height in the end."""
     chosen, present = _chosen(path, columns, contract)
     height = _height(path, chosen) if pieces > 1 else None
     length = -(-height // pieces) if height else None
     for start in range(0, height or 1, length or 1):
         yield _converted(path, _collect(path, chosen, present, start, length), present, contract, start)
+    if height is not None and _height(path, chosen) != height:
+        raise TryAgain(f"{printable(path)}: has changed while it was read; run again")
 
 
 def about_bytes(path: str, columns: Mapping[str, str], contract: Contract) -> int:

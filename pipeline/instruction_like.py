@@ -64,7 +64,8 @@ RULES = (
     ),
     _rule(
         "orders an answer",
-        "only|exactly|solely|nothing but|positive|negative|neutral|happy|satisfied|guest|customer",
+        "only|exactly|solely|nothing but|positive|negative|neutral|happy|satisfied|guest|customer"
+        "|answer is|answer must be|label is|label must be",
         r"\b(?:respond|reply|answer|output|return|say)\s(?:with\s)?(?:only|exactly|solely|nothing but)"
         rf"(?:\s(?:with|in|this|the|json|[\"']?{_LABEL})\b|\s?[:\"'])",
         r"\bonly (?:respond|output|answer) (?:with|in)\b|\b(?:correct|final|only|right) (?:correct )?(?:answer|label) (?:is|must be)\b",
@@ -94,7 +95,7 @@ RULES = (
     _rule("holds markup", "<|javascript:|![", r"<(?:script|iframe|img|svg|object)\b|\bjavascript:|!\[[^\]\n]*\]\("),
     _rule(
         "sets instructions aside, in Korean",
-        "지시|명령|지침|프롬프트|규칙",
+        "지시|명령|지침|프롬프트|규칙|메시지",
         rf"(?:이전|위|앞|기존|모든|시스템|받은){_ENDING}{_WORDS_KO}{_ORDERS_KO}{_ENDING}{_WORDS_KO}(?:무시|잊|따르지\s?마|공개|출력)",
         rf"시스템\s?(?:프롬프트|메시지|지시|명령)|{_ORDERS_KO}[을를]\s?{_WORDS_KO}(?:공개|출력|보여)",
     ),

@@ -93,7 +93,7 @@ def _clean(output: Path) -> None:
         keep = set()
     except (OSError, ValueError, TypeError, AttributeError):  # a person has to look at it first
         return
-    for folder in (output / RUNS).iterdir():
+    for folder in (output / RUNS).glob("*"):
         if folder.name not in keep and _RUN_ID.fullmatch(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -104,9 +104,12 @@ def _clean_other_days(output: Path) -> None:
     if output.name.startswith("dt="):
         for left in output.parent.glob(f"dt=*/{SCRATCH}"):
             if left.parent != output:
-                with suppress(Timeout, OSError), FileLock(left.parent / LOCK, timeout=0):
-                    shutil.rmtree(left, ignore_errors=True)
-                    _clean(left.parent)
+                away = left.with_name(f".{secrets.token_hex(3)}{left.name}")
+                with suppress(Timeout, OSError):
+                    with FileLock(left.parent / LOCK, timeout=0):  # for a moment: a run of that day may be about to begin
+                        left.rename(away)
+                        _clean(left.parent)
+                    shutil.rmtree(away, ignore_errors=True)
 
 
 def new_run_id() -> str:

@@ -30,7 +30,7 @@ from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS
 
 FLUSH_S = 1.0
 MOST_UNWRITTEN = 1 << 16
-"""Answers that wait to be written: a disk that is slower than the engine holds the engine up, and memory stays bounded."""
+"""Answers that wait, beside as many that are being written: a disk slower than the engine holds the engine up, and memory is bounded."""
 RECENT = 1 << 14
 """Answers that stay in memory when they are written, those asked for again the longest: what many guests say is asked often."""
 
@@ -113,7 +113,7 @@ class Store(StoredAnswers):
         """Writes what is not yet written. Raises TryAgain; then it is still held."""
         with self._flushing, self._measured():
             with self._mutex:
-                self._writing, self._buffer = self._buffer, {}
+                self._writing, self._buffer = self._writing | self._buffer, {}  # a signal may have ended an earlier flush anywhere
             try:
                 if self._writing:
                     self._write()

@@ -73,6 +73,24 @@ def test_what_a_killed_run_of_another_day_left_goes_with_the_next_run_and_what_a
     assert not held.parent.exists()
 
 
+def test_a_day_can_be_begun_while_what_its_killed_run_left_is_being_removed(nights, monkeypatch):
+    dead, begun = nights.folder / "out/dt=2026-01-01", []
+    (dead / ".rows-of-this-run").mkdir(parents=True)
+    (dead / ".rows-of-this-run/x.arrow").touch()
+    remove = results.shutil.rmtree
+
+    def slowly(path, **options):
+        if path.parent.name == dead.name:
+            with results.lock(dead):
+                begun.append(path)
+        remove(path, **options)
+
+    monkeypatch.setattr(results.shutil, "rmtree", slowly)
+    nights.run(reviews(1), output="out/dt=2026-01-03")
+    assert len(begun) == 1
+    assert not list(dead.glob(".*-of-this-run"))
+
+
 def test_a_damaged_other_day_costs_only_what_it_would_have_spared(nights):
     nights.run(reviews(3), output="out/dt=2026-01-01")
     nights.run(reviews(3), output="out/dt=2026-01-02")

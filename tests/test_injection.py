@@ -21,7 +21,7 @@ from tokenizers import pre_tokenizers as splitting
 from pipeline import restaurants
 from pipeline.attacks import attacks, cases, ordinary
 from pipeline.forms import in_form
-from pipeline.instruction_like import RULES, _readings, instruction_like
+from pipeline.instruction_like import RULES, _readings, _single_spaced, instruction_like
 from pipeline.records import Answer, Sampling
 from pipeline.tasks import sentiment, strengths, summary
 from pipeline.tasks.aspects import QUESTIONS
@@ -276,6 +276,13 @@ def test_every_rule_finds_something_in_the_suite_and_only_where_one_of_its_cues_
     matched = [reading for case in CASES for reading in _readings(case.text) if rule.pattern.search(reading)]
     assert matched
     assert all(any(cue in reading for cue in rule.cues) for reading in matched)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@given(data=st.data())
+def test_no_text_that_a_rule_matches_is_without_its_cues(rule, data):
+    text = _single_spaced(data.draw(st.from_regex(rule.pattern)).casefold())
+    assert not rule.pattern.search(text) or any(cue in text for cue in rule.cues)
 
 
 @pytest.mark.parametrize(

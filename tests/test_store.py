@@ -69,6 +69,31 @@ def test_nobody_waits_while_answers_are_written(tmp_path, monkeypatch):
         assert found(store, [1, 2, 3]) == {1: answer(1), 2: answer(2)}
 
 
+def test_answers_of_a_flush_that_a_signal_ended_are_written_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.store.FLUSH_S", 3600.0)
+
+    class StoppedOnce:
+        def __init__(self, lock):
+            self.lock, self.stops = lock, True
+
+        def __enter__(self):
+            self.lock.acquire()
+
+        def __exit__(self, *_):
+            self.lock.release()
+            if self.stops:
+                self.stops = False
+                raise KeyboardInterrupt
+
+    with Store(tmp_path, IDENTITY) as store:
+        store.add(request(1), answer(1))
+        monkeypatch.setattr(store, "_mutex", StoppedOnce(store._mutex))
+        with pytest.raises(KeyboardInterrupt):
+            store.flush()
+        store.add(request(2), answer(2))
+    assert served(tmp_path, [1, 2]) == {1: answer(1), 2: answer(2)}
+
+
 def test_a_disk_slower_than_the_engine_holds_no_more_than_so_many_answers_back(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.store.MOST_UNWRITTEN", 3)
     monkeypatch.setattr("pipeline.store.FLUSH_S", 3600.0)
