@@ -9,46 +9,24 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from jobs.machine import LocalMachine
+from jobs.benchmark_nights import nights_after, timed
+from jobs.instant_machine import instant_machine
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.analysis import analyze
-from pipeline.engine_settings import settings
 from pipeline.errors import JobError
-from pipeline.generated import BLAME, PRAISE, Generated
-from pipeline.instant_engine import InstantEngine
+from pipeline.generated import Generated
 from pipeline.job import Job
-from pipeline.models import EMBEDDED, Model
 from pipeline.order import ORDERS
-from pipeline.peak_memory import peak_bytes, reset_peak
 from pipeline.sampled import sampled
-from pipeline.tasks.calibration import anchors
-from pipeline.tokens import Tokens
 
-SEQUENCES = 256
 ROWS = 1_000_000
 """Of a file of the dump, at most a few more."""
-
-
-@dataclass(frozen=True)
-class _Machine(LocalMachine):
-    """As on a GPU, but that nothing is computed."""
-
-    tokens: list[Tokens] = field(default_factory=list)
-    made: list[InstantEngine] = field(default_factory=list)
-
-    def engine(self, model: Model) -> InstantEngine:  # type: ignore[override]
-        self.tokens.extend([] if self.tokens else [Tokens(model.folder)])
-        labelled = [(one.text, bool(one.label)) for one in anchors(["en"])]
-        labelled += [(text.format("dish"), good) for texts, good in ((PRAISE, True), (BLAME, False)) for text in texts]
-        self.made.append(InstantEngine(self.tokens[0], labelled, self.max_model_len, self.max_num_seqs))
-        return self.made[-1]
 
 
 @click.command()
@@ -60,17 +38,17 @@ class _Machine(LocalMachine):
 @click.option("--seed", type=int, default=7, help="Of what is made up.")
 @click.option("--profile", is_flag=True, help="Tell processor seconds by file, too.")
 @click.option("--plan", "planned", is_flag=True, help="Tell what `plan` takes on the same reviews, too.")
+@click.option("--again", is_flag=True, help="Tell what the next nights take, too: nothing new, then a review more in one of 100.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="For dump and results.  [default: a temporary folder]")
-def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, planned: bool, folder: Path | None) -> None:
+def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, planned: bool, again: bool, folder: Path | None) -> None:
     """Take made-up reviews through the whole job, all tasks, with an engine that answers at once; prints JSON.
 
-    Answers are kept for the run alone, so that equal questions are asked once; nearly all reviews differ. `own_ms_per_request`: processor
-    milliseconds of everything but that engine. `peak_mib`: resident memory at its most, null where it cannot be told apart from the dump's
-    making.
+    Answers are kept for the run alone (with --again for the nights after it), so that equal questions are asked once; nearly all reviews
+    differ. `own_ms_per_request`: processor milliseconds of everything but that engine. `peak_mib`: resident memory at its most, null where
+    it cannot be told apart from the dump's making.
     """
     stop, progress = StopSignals(), TerminalProgress()
-    options = {**settings("cpu"), "max_num_seqs": SEQUENCES, "max_num_batched_tokens": 8192}
-    machine = _Machine(EMBEDDED, "cpu", "continuous", options, Path("~/.cache/review-digest"), False, progress.stage)
+    machine = instant_machine(progress.stage)
     seconds: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         dump = Path(scratch) / "dump"
@@ -78,33 +56,33 @@ def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, 
         reviews = _write(Generated(restaurants, seed, most=most), dump)
         analyze(Job((str(_few(Path(scratch))),), Path(scratch) / "few", store=None), ORDERS[order], machine, progress, stop)  # imports
         machine.made.clear()
-        counted = reset_peak()
-        began, on_processor = time.monotonic(), time.process_time()
+
+        job = Job((str(dump),), Path(scratch) / "results", store=Path(scratch) / "answers" if again else None)
         try:
             with sampled(seconds, "instant_engine.py") if profile else nullcontext():
-                done = analyze(Job((str(dump),), Path(scratch) / "results", store=None), ORDERS[order], machine, progress, stop)
+                took = timed(lambda: analyze(job, ORDERS[order], machine, progress, stop))
+            size = sum(path.stat().st_size for path in dump.glob("*.parquet"))
+            plan = _plan(dump, order, progress) if planned else {}
+            nights = nights_after(restaurants, dump, job, ORDERS[order]) if again else {}
         finally:
             progress.close()
-        peak = peak_bytes()
-        wall_s, processor_s = time.monotonic() - began, time.process_time() - on_processor
-        size = sum(path.stat().st_size for path in dump.glob("*.parquet"))
-        plan = _plan(dump, order, progress) if planned else {}
-    (engine,) = machine.made
-    own_s = processor_s - engine.busy_s
+    engine = machine.made[0]
+    own_s = took.processor_s - engine.busy_s
     found: dict[str, Any] = {
         "restaurants": restaurants,
         "reviews": reviews,
         "dump_mib": size >> 20,
         "requests": engine.answered,
         "requests_per_review": round(engine.answered / reviews, 3),
-        "wall_s": round(wall_s, 2),
-        "seconds": dict(done.seconds),
-        "reviews_per_s": round(reviews / wall_s),
-        "processor_s": round(processor_s, 2),
+        "wall_s": round(took.wall_s, 2),
+        "seconds": dict(took.done.seconds),
+        "reviews_per_s": round(reviews / took.wall_s),
+        "processor_s": round(took.processor_s, 2),
         "engine_s": round(engine.busy_s, 2),
         "own_ms_per_request": round(1000 * own_s / engine.answered, 4),
-        "peak_mib": peak >> 20 if counted else None,
+        "peak_mib": took.peak_mib,
         **plan,
+        **nights,
     }
     if profile:
         found["processor_s_by_file"] = {name: round(value, 2) for name, value in seconds.most_common()}

@@ -23,9 +23,10 @@ from pipeline.errors import JobError
 from pipeline.job import TASKS, Job
 from pipeline.models import EMBEDDED, find
 from pipeline.order import ORDERS, Order
+from pipeline.order_files import write
 from pipeline.order_table import page
 from pipeline.order_trials import Setting
-from pipeline.orders_compared import Compared, measure, rates_of, replay, simulate, write
+from pipeline.orders_compared import Compared, measure, rates_of, replay, simulate
 from pipeline.priorities import Priorities
 from pipeline.results import CURRENT
 from pipeline.reviews import Selection
@@ -70,7 +71,7 @@ OF_THE_RUN = ("feeds", "seed", "store", "engine_option", "model", "device")
     metavar="FOLDER",
     help="Orders that predict go by the costs that runs on this store have measured; no answer is read or kept.  [default: assumed costs]",
 )
-@click.option("--output", callback=parse_output, metavar="FOLDER", help="Write compare.json and compare.png there.")
+@click.option("--output", callback=parse_output, metavar="FOLDER", help="Write compare.json, compare.png and compare.parquet there.")
 @click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N restaurants by id.")

@@ -3,7 +3,7 @@ them. The same for a run and for its plan."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
@@ -46,7 +46,7 @@ def changes(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit], bef
     return Changes(marks, unchanged, compared, replace(left, answered=_answered(job, runtime, before)))
 
 
-def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> pl.DataFrame | None:
+def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> Callable[[pl.Expr], pl.DataFrame] | None:
     """Reviews whose labels the run before has: the same tasks' questions, in the same chunks, to the same model, and a store that keeps the
     answers. A review that has been rewritten under its id is among them; what follows from these is an estimate."""
     if before is None or job.force or job.store is None or before.manifest.get("identity") != runtime.identity:
@@ -56,16 +56,17 @@ def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> p
         return None
     if (had.get("chunk_tokens"), had.get("max_reviews")) != (job.chunk_tokens, job.max_reviews):
         return None
-    return before.results.reviews.filter(pl.col("sentiment").is_not_null()).select("restaurant_id", "review_id")
+    labelled = pl.col("sentiment").is_not_null()
+    return lambda rows: before.select("reviews", lambda reviews: reviews.filter(rows, labelled).select("restaurant_id", "review_id"))
 
 
-def merged(tables: Results, second: pl.DataFrame, before: Previous[Results] | None, unchanged: Collection[str], job: Job) -> Results:
-    """These tables, what is kept of the run before, and what comparisons have found out of both (`second`: rows of SECOND). All of them, or
-    all of one range of restaurants."""
-    if before is None:
+def merged(tables: Results, second: pl.DataFrame, kept: Results | None, unchanged: Collection[str], keep_others: bool) -> Results:
+    """These tables, what is `kept` of the run before, and what comparisons have found out of both (`second`: rows of SECOND). All of them,
+    or all of one range of restaurants. `keep_others`: also of restaurants that this run was not asked about."""
+    if kept is None:
         return tables.compared(second)
-    tables = tables.carry_over(before.results, unchanged).compared(second)
-    return tables.keep_others(before.results) if job.update and before.here else tables
+    tables = tables.carry_over(kept, unchanged).compared(second)
+    return tables.keep_others(kept) if keep_others else tables
 
 
 def _settings(job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> str:

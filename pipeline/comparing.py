@@ -42,23 +42,41 @@ def comparing(
     languages = dump.main_languages
     if before is None:
         return Comparing(choose_peers(dump) if two_stage else {}, languages)
-    committed = before.results.restaurants.filter(pl.col("restaurant_id").is_in(sorted(unchanged)))
-    if not before.stale and set(selected) == set(unchanged) == set(before.results.restaurants["restaurant_id"]):
+    if not before.stale and set(selected) == set(unchanged) == before.names:
         return Comparing({}, languages)
     peers = choose_peers(dump) if two_stage else {}
     if narrow and two_stage:
-        kept = before.results.restaurants.select("restaurant_id", "peers").drop_nulls().iter_rows()
+        kept = before.select("restaurants", lambda rows: rows.select("restaurant_id", "peers").drop_nulls()).iter_rows()
         peers |= {name: tuple(chosen) for name, chosen in kept if name in peers and chosen}
     running = set(selected) - set(unchanged)
-    tables = {name: table for name, table in before.results.praise.items() if name not in running and (narrow or name in unchanged)}
+    tables = {name: table for name, table in _praise(before).items() if name not in running and (narrow or name in unchanged)}
     due = {}
-    for row in committed.filter(pl.col("strengths").is_not_null()).select(*_OF_A_STAND).iter_rows(named=True):
-        name = row["restaurant_id"]
-        if (table := tables.get(name)) is not None:
-            stand = _stand(row, languages[name], table)
-            if _may_change(stand, peers.get(name, ()), tables, running):
-                due[name] = stand
+    for number in range(len(dump.ranges)):
+        for row in _first_stages(before, dump.ranges.of(number)).iter_rows(named=True):
+            name = row["restaurant_id"]
+            if name in unchanged and (table := tables.get(name)) is not None:
+                stand = _stand(row, languages[name], table)
+                if _may_change(stand, peers.get(name, ()), tables, running):
+                    due[name] = stand
     return Comparing(peers, languages, tables, due)
+
+
+def _praise(before: Previous[Results]) -> dict[str, Praise | None]:
+    """Tables of praise by restaurant, None where no review was asked about."""
+    asked = pl.col("praises").is_not_null()
+    counts = dict(before.select("reviews", lambda rows: rows.filter(asked).group_by("restaurant_id").len()).iter_rows())
+    praised = before.select(
+        "reviews",
+        lambda rows: rows.select("restaurant_id", "praises").explode("praises").drop_nulls().group_by("restaurant_id", "praises").len(),
+    )
+    by_aspect: dict[str, dict[str, int]] = {}
+    for name, aspect, number in praised.iter_rows():
+        by_aspect.setdefault(name, {})[aspect] = number
+    return {name: Praise(counts[name], by_aspect.get(name, {})) if name in counts else None for name in before.names}
+
+
+def _first_stages(before: Previous[Results], of_these: pl.Expr) -> pl.DataFrame:
+    return before.select("restaurants", lambda rows: rows.filter(of_these, pl.col("strengths").is_not_null()).select(*_OF_A_STAND))
 
 
 def _stand(row: Mapping[str, Any], language: str, table: Praise) -> Stand:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -21,14 +21,14 @@ class Dump:
     over all files).
 
     `counts`: number of `reviews` by restaurant_id and language. `rejected`: rows of the contract's `reject_schema`, in the same ranges.
-    `answered`: restaurant_id and review_id of reviews about which earlier runs have asked, None where nobody knows.
+    `answered`: of restaurants, restaurant_id and review_id of reviews about which earlier runs have asked; None where nobody knows.
     """
 
     spread: Spread
     counts: pl.DataFrame
     rejected: Spread
     files: list[InputFile] = field(default_factory=list)
-    answered: pl.DataFrame | None = None
+    answered: Callable[[pl.Expr], pl.DataFrame] | None = None
     left_out: pl.DataFrame | None = None
 
     @classmethod

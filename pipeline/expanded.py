@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ from pipeline.queries import QUERIES
 from pipeline.records import Expansions, Outcome
 from pipeline.rows import paid_tokens, request_row
 from pipeline.schemas import REQUESTS, frame_of
-from pipeline.tables import at_no_cost, both_rejects
+from pipeline.tables import at_no_cost, both_rejects, read_again
 
 EXPANDED: dict[str, pl.DataType] = {
     "query_id": pl.String(),
@@ -61,9 +61,10 @@ class Expanded:
         return cls(*(pl.DataFrame(schema=dict(schema)) for schema in (EXPANDED, QUERIES.reject_schema, REQUESTS)))
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """A run's tables. Raises OSError, PolarsError."""
-        return cls(*(pl.read_parquet(folder / f"{one.name}.parquet") for one in fields(cls)))
+    def read(cls, folder: Path, rows: pl.Expr | None = None) -> Self:
+        """A run's tables, or `rows` of them. Raises OSError, PolarsError."""
+        queries, rejects = read_again(folder, ("queries", "rejects"), rows)
+        return cls(queries, rejects, pl.DataFrame(schema=REQUESTS))
 
     def carry_over(self, previous: Expanded, unchanged: Collection[str]) -> Expanded:
         """These tables and the rows that `previous` has for the unchanged queries, at no cost of this run."""

@@ -21,6 +21,7 @@ from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
 from pipeline.schedule import Schedule
 from pipeline.store import Store
+from pipeline.tables import same_rows
 from pipeline.tasks.query_expansion import QueryExpansionTask
 from pipeline.watched import watched
 
@@ -52,9 +53,10 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         seconds["generate"] -= runtime.loaded_s
         tables = replace(tables, rejects=queries.rejects)
         if before:
-            tables = tables.carry_over(before.results, unchanged)
-            tables = tables.keep_others(before.results) if job.update and before.here else tables
-            if unchanged == set(marks) and before.chosen_by(None if job.update else job.selection) and before.holds(tables):
+            kept = before.read()
+            tables = tables.carry_over(kept, unchanged)
+            tables = tables.keep_others(kept) if job.update and before.here else tables
+            if unchanged == set(marks) and before.chosen_by(None if job.update else job.selection) and same_rows(kept, tables):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
                 progress.stage(f"nothing to do: none of {len(marks):,} queries has changed since the committed run{loaded}")
                 return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)

@@ -89,7 +89,7 @@ def group(
     served = pl.col("language").replace_strict(cached, default=0, return_dtype=pl.Float64)
 
     def sums(number: int, part: pl.DataFrame) -> pl.DataFrame:
-        answered = None if dump.answered is None else dump.answered.filter(dump.ranges.of(number))
+        answered = None if dump.answered is None else dump.answered(dump.ranges.of(number))
         of_one = _with_new(part, answered).group_by("restaurant_id", maintain_order=True)
         return of_one.agg(
             restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),

@@ -9,18 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import polars as pl
-
-from pipeline import durable, known_costs
+from pipeline import known_costs
 from pipeline.calibrations import fits_for
 from pipeline.costs import CostModel, assumed
 from pipeline.engine_settings import Feed
 from pipeline.engine_settings import settings as engine_settings
-from pipeline.errors import BadConfiguration, BadData, TryAgain
+from pipeline.errors import BadConfiguration, BadData
 from pipeline.job import Job, Progress, Stop
 from pipeline.order import ORDERS, Order
-from pipeline.order_figures import Figures, complete, differing, figures, middle
-from pipeline.order_plot import draw_orders
+from pipeline.order_figures import Figures, differing, figures, middle
 from pipeline.order_trials import Course, Prediction, Setting, Trial, comparing_of, predict, rotated
 from pipeline.priorities import Priorities
 from pipeline.reviews import read
@@ -34,8 +31,6 @@ from pipeline.simulation.workload import Workload
 from pipeline.skewed import Cut
 from pipeline.store import Store
 from pipeline.timeline import Timeline
-
-JSON, PLOT = "compare.json", "compare.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,22 +205,3 @@ def _later(priorities: Priorities, by: timedelta, but_after: datetime | None = N
 
 def _rates(model: CostModel) -> dict[str, Any]:
     return {name: value for name, value in asdict(model).items() if name != "output_tokens"}
-
-
-def write(folder: Path, compared: Compared, title: str) -> Path:
-    """compare.json and compare.png; the path of the first. Raises TryAgain where they cannot be written, BadConfiguration without
-    matplotlib."""
-    lines = [{name: _complete(one) for name, one in side.items()} for side in (compared.measured, compared.predicted)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        durable.write_json(folder / JSON, compared.found)
-        durable.write(folder / PLOT, draw_orders(title, *lines))
-    except ImportError:
-        raise BadConfiguration("matplotlib cannot be imported; run `make setup`, or install the extra 'evaluate'") from None
-    except OSError as error:
-        raise TryAgain(f"{folder}: the comparison could not be written ({durable.first_line(error)}); make room and run again") from None
-    return folder / JSON
-
-
-def _complete(timeline: Timeline) -> pl.Series:
-    return complete(timeline)["finished_s"]

@@ -36,7 +36,7 @@ from pipeline.schedule import Schedule
 from pipeline.schemas import SECOND
 from pipeline.stored import StoredAnswers
 from pipeline.surveying import Survey, survey
-from pipeline.tables import Results
+from pipeline.tables import Results, same_rows
 from pipeline.without_weights import UNKNOWN
 from pipeline.work import Work
 
@@ -165,9 +165,15 @@ def _evict(found: Survey, held: int | None) -> bool:
 def _nothing_to_do(found: Survey, changed: Changes, dump: Dump, before: Previous[Results] | None, job: Job, beside: Beside | None) -> bool:
     if before is None or changed.dump.height or any(one.most for _, one in found.amounts):
         return False
-    nothing = {name: pl.DataFrame(schema=getattr(before.results, name).schema) for name in ("restaurants", "reviews", "requests")}
-    tables = merged(Results(rejects=dump.rejects, **nothing), pl.DataFrame(schema=SECOND), before, changed.unchanged, job)
-    return (beside is None or beside.unchanged) and changed.all_unchanged(before, job) and before.holds(tables)
+    if not changed.all_unchanged(before, job) or (beside and not beside.unchanged):
+        return False
+    return all(_nothing_new(dump, number, before, changed, job) for number in range(len(dump.ranges)))
+
+
+def _nothing_new(dump: Dump, number: int, before: Previous[Results], changed: Changes, job: Job) -> bool:
+    nothing = {name: pl.DataFrame(schema=dict(schema)) for name, schema in Results.schemas.items()}
+    kept, found = before.read(dump.ranges.of(number)), Results(rejects=dump.rejects_of(number), **nothing)
+    return same_rows(kept, merged(found, pl.DataFrame(schema=SECOND), kept, changed.unchanged, job.update and before.here))
 
 
 def _limits(job: Job, amounts: Amounts, max_overtake: float | None) -> list[str]:

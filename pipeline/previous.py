@@ -1,35 +1,65 @@
-"""The committed run whose rows stand where nothing has changed, or where a narrow run leaves them alone."""
+"""The committed run whose rows stand where nothing has changed, or where a narrow run leaves them alone.
+
+Its tables may be larger than memory: names and fingerprints of all its rows are held, the rest is read when it is needed, a range of
+restaurants at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from pipeline.errors import BadConfiguration
+from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.manifest import plain
 from pipeline.results import committed
 from pipeline.reviews import Selection
-from pipeline.tables import Published, parted
+from pipeline.tables import Published, parted, scan
 
 T = TypeVar("T", bound=Published)
 
 
 @dataclass(frozen=True, slots=True)
 class Previous(Generic[T]):
-    """A committed run. `here`: it is the one that readers of this output see, not one of another day's partition."""
+    """A committed run. `here`: it is the one that readers of this output see, not one of another day's partition. `marks`: name and
+    fingerprint of each row, in order of names."""
 
+    kind: type[T]
     folder: Path
     manifest: Mapping[str, Any]
-    results: T
     here: bool
+    marks: pl.DataFrame
+
+    @property
+    def names(self) -> set[str]:
+        """Of all its rows."""
+        return set(self.marks[self.kind.id])
+
+    def read(self, rows: pl.Expr | None = None) -> T:
+        """Its tables, or `rows` of them, without requests. Raises TryAgain where they went away since it was found."""
+        with self._still_there():
+            return self.kind.read(self.folder, rows)
+
+    def select(self, name: str, wanted: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+        """What is `wanted` of one table. Raises TryAgain where it went away since it was found."""
+        with self._still_there():
+            return wanted(scan(self.folder, name)).collect(engine="streaming")
+
+    @contextmanager
+    def _still_there(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, PolarsError, PanicException) as error:
+            raise TryAgain(f"{self.folder}: its tables cannot be read any more ({str(error)[:120]}); run again") from None
 
     def unchanged(self, fingerprints: Mapping[str, str]) -> set[str]:
         """Names whose row was computed from just what they are now. A row in which something failed has no fingerprint."""
-        rows = self.results.rows.select(self.results.id, "fingerprint").drop_nulls().iter_rows()
+        rows = self.marks.drop_nulls().iter_rows()
         return {name for name, fingerprint in rows if fingerprints.get(name) == parted(fingerprint)[0]}
 
     @property
@@ -40,12 +70,6 @@ class Previous(Generic[T]):
     def chosen_by(self, selection: Selection | None) -> bool:
         """Whether readers of this output see the results of this selection (None: whatever it was)."""
         return self.here and (selection is None or self.manifest.get("selection") == plain(asdict(selection)))
-
-    def holds(self, tables: T) -> bool:
-        """Whether it has these rows, and no others."""
-        rows, place = [tables.id, "fingerprint"], ["source_file", "source_row"]
-        same = tables.rows.select(rows).equals(self.results.rows.select(rows))
-        return same and tables.rejects.sort(place).equals(self.results.rejects.sort(place))
 
 
 def find(kind: type[T], output: Path, selection: Selection, update: bool, warn: Callable[[str], None]) -> Previous[T] | None:
@@ -82,11 +106,15 @@ def _other_day(kind: type[T], day: Path, warn: Callable[[str], None]) -> Previou
 def _read_back(kind: type[T], run: tuple[Path, Mapping[str, Any]], here: bool, warn: Callable[[str], None]) -> Previous[T] | None:
     folder, manifest = run
     try:
-        tables = kind.read(folder)
+        found = {name: scan(folder, name) for name in (*kind.schemas, "rejects")}
+        if any(found[name].collect_schema() != schema for name, schema in kind.schemas.items()):
+            warn(f"warning: {folder}: its tables have other columns, of another version; no row of it is carried over")
+            return None
+        for name, table in found.items():
+            if name != "requests":  # each page once, and nothing of it kept: damage is found before the work begins
+                table.select(pl.all().null_count()).collect(engine="streaming")
+        marks = found[kind.plural].select(kind.id, "fingerprint").collect()
     except (OSError, PolarsError, PanicException) as error:
         warn(f"warning: {folder}: its tables cannot be read ({str(error)[:120]}); no row of it is carried over")
         return None
-    if any(getattr(tables, name).schema != schema for name, schema in kind.schemas.items()):
-        warn(f"warning: {folder}: its tables have other columns, of another version; no row of it is carried over")
-        return None
-    return Previous(folder, manifest, tables, here)
+    return Previous(kind, folder, manifest, here, marks)

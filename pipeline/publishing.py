@@ -20,7 +20,7 @@ from pipeline.job import Job
 from pipeline.manifest import Tally
 from pipeline.previous import Previous
 from pipeline.schemas import REQUESTS, RESTAURANTS
-from pipeline.tables import Results
+from pipeline.tables import Results, same_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Publication:
             return False
         if self.beside and not self.beside.unchanged:
             return False
-        return all(before is not None and before.holds(tables) for before, tables in self._parts())
+        return all(kept is not None and same_rows(kept, tables) for kept, tables in self._parts())
 
     def write(
         self,
@@ -87,12 +87,12 @@ class Publication:
 
         return results.write(self.job.output, run_id, parts(), manifest, self.beside.files if self.beside else {})
 
-    def _parts(self) -> Iterator[tuple[Previous[Results] | None, Results]]:
-        """By ranges: what is kept of the run before is in it."""
-        ranges = self.answered.found.ranges
+    def _parts(self) -> Iterator[tuple[Results | None, Results]]:
+        """By ranges, the tables of the run before, and those of this one: what is kept of the other is in them."""
+        ranges, keep_others = self.answered.found.ranges, self.job.update and self.before is not None and self.before.here
         for number, (tables, second) in enumerate(self.answered.found.parts(self.dump)):
-            before = replace(self.before, results=self.before.results.within(ranges.of(number))) if self.before else None
-            yield before, merged(tables, second, before, self.changed.unchanged, self.job)
+            kept = self.before.read(ranges.of(number)) if self.before else None
+            yield kept, merged(tables, second, kept, self.changed.unchanged, keep_others)
 
     @property
     def _queries_requests(self) -> pl.DataFrame:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import polars as pl
 
-from pipeline.records import Praise
 from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, RUN_COLUMNS, SECOND, TOKENS
 
 
@@ -27,8 +26,8 @@ def own_status() -> pl.Expr:
 
 class Published(Protocol):
     """What one kind of job publishes, a file per field. `job`: the command; `plural`: what a row of `rows`, the table that is the result,
-    stands for; `id`: names it. It has columns `fingerprint` and `reused`. `schemas`: of the tables that every version may change. `counts`:
-    for the manifest, beside those that all jobs have."""
+    stands for, and that table's name; `id`: names it. It has columns `fingerprint` and `reused`. `schemas`: of the tables that every
+    version may change. `counts`: for the manifest, beside those that all jobs have."""
 
     job: ClassVar[str]
     plural: ClassVar[str]
@@ -42,7 +41,7 @@ class Published(Protocol):
     @property
     def counts(self) -> Mapping[str, Any]: ...
     @classmethod
-    def read(cls, folder: Path) -> Self: ...
+    def read(cls, folder: Path, rows: pl.Expr | None = None) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +69,10 @@ class Results:
         return {"reviews": self.reviews.height, "sentiments": sentiments}
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """A run's tables. Raises OSError, PolarsError."""
-        return cls(*(pl.read_parquet(folder / f"{one.name}.parquet") for one in fields(cls)))
-
-    @property
-    def praise(self) -> dict[str, Praise | None]:
-        """Tables of praise by restaurant, None where no review was asked about."""
-        asked = self.reviews.filter(pl.col("praises").is_not_null())
-        counts = dict(asked.group_by("restaurant_id").len().iter_rows())
-        praising: dict[str, dict[str, int]] = {}
-        for name, aspect, number in asked.explode("praises").drop_nulls("praises").group_by("restaurant_id", "praises").len().iter_rows():
-            praising.setdefault(name, {})[aspect] = number
-        return {
-            name: Praise(counts[name], praising.get(name, {})) if name in counts else None for name in self.restaurants["restaurant_id"]
-        }
-
-    def within(self, rows: pl.Expr) -> Results:
-        """Those of the rows that these restaurants have, requests aside: they are their own run's story."""
-        return Results(self.restaurants.filter(rows), self.reviews.filter(rows), self.rejects.filter(rows), self.requests.clear())
+    def read(cls, folder: Path, rows: pl.Expr | None = None) -> Self:
+        """A run's tables, or `rows` of them. Raises OSError, PolarsError."""
+        restaurants, reviews, rejects = read_again(folder, ("restaurants", "reviews", "rejects"), rows)
+        return cls(restaurants, reviews, rejects, pl.DataFrame(schema=REQUESTS))
 
     def compared(self, second: pl.DataFrame) -> Results:
         """These results with what second stages have found out of some restaurants: rows of SECOND, one a restaurant."""
@@ -131,6 +115,22 @@ class Results:
             restaurants=pl.concat([self.restaurants, at_no_cost(previous.restaurants.filter(rows))]).sort("restaurant_id"),
             reviews=pl.concat([self.reviews, previous.reviews.filter(rows)]).sort("restaurant_id", "review_id"),
         )
+
+
+def scan(folder: Path, name: str) -> pl.LazyFrame:
+    """One table of a committed run."""
+    return pl.scan_parquet(folder / f"{name}.parquet", glob=False)
+
+
+def read_again(folder: Path, names: Collection[str], rows: pl.Expr | None) -> list[pl.DataFrame]:
+    """Tables of a committed run for the one after it, or `rows` of them; requests are their own run's story, and the largest table."""
+    return [scan(folder, name).filter(pl.lit(True) if rows is None else rows).collect() for name in names]
+
+
+def same_rows(one: Published, other: Published) -> bool:
+    """Whether both have the same rows from the same input, and the same rejects."""
+    rows, place = [one.id, "fingerprint"], ["source_file", "source_row"]
+    return one.rows.select(rows).equals(other.rows.select(rows)) and one.rejects.sort(place).equals(other.rejects.sort(place))
 
 
 def at_no_cost(rows: pl.DataFrame) -> pl.DataFrame:

@@ -72,7 +72,7 @@ def test_what_is_measured_apart_takes_what_it_calls():
 
 
 def test_the_command_takes_made_up_reviews_through_the_whole_job(tmp_path):
-    options = ["--restaurants", "30", "--profile", "--plan", "--folder", str(tmp_path)]
+    options = ["--restaurants", "30", "--profile", "--plan", "--again", "--folder", str(tmp_path)]
     command = [sys.executable, "-m", "jobs", "benchmark", "pipeline", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -85,6 +85,9 @@ def test_the_command_takes_made_up_reviews_through_the_whole_job(tmp_path):
     assert found["processor_s_by_file"]
     assert 0 < found["plan_s"] < 60
     assert found["plan_peak_mib"] > 50
+    nights = found["next_nights"]
+    assert nights["changed_restaurants"] == 1
+    assert 50 < nights["nothing_new"]["peak_mib"] < nights["one_in_100"]["peak_mib"]  # the second one looks at reviews again
     assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
 

@@ -22,10 +22,11 @@ from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.job import Job, Stop
 from pipeline.order import ORDERS
 from pipeline.order_figures import differing, figures, middle, most_overtaken, sizes
+from pipeline.order_files import write
 from pipeline.order_plot import draw_orders
 from pipeline.order_table import page
 from pipeline.order_trials import Course, Setting, rotated
-from pipeline.orders_compared import measure, replay, write
+from pipeline.orders_compared import measure, replay
 from pipeline.priorities import Priorities
 from pipeline.records import Answer, Restaurant
 from pipeline.runtime import Runtime
@@ -288,6 +289,11 @@ def test_figures_and_a_picture_are_written(measured, tmp_path):
     path = write(tmp_path / "made" / "here", measured(["restaurant", "fifo"]), "title")
     assert json.loads(path.read_text())["orders"].keys() == {"restaurant", "fifo"}
     assert path.with_name("compare.png").read_bytes().startswith(b"\x89PNG")
+    rows = pl.read_parquet(path.with_name("compare.parquet"))
+    assert set(rows.select("order", "measured").rows()) >= {("restaurant", True), ("fifo", True)}
+    assert rows.group_by("order", "measured").agg(pl.col("restaurant_id").n_unique() == pl.len())["restaurant_id"].all()
+    means = json.loads(path.read_text())["orders"]["fifo"]["measured"]["finished"]
+    assert rows.filter("measured", order="fifo")["finished_s"].mean() == pytest.approx(means["mean"], abs=0.01)
 
 
 def test_a_picture_of_nothing_is_a_picture():

@@ -24,7 +24,7 @@ from pipeline.reviews import Selection, read
 from pipeline.simulation.assembled import assembled
 from pipeline.simulation.deduced import Row, deduced
 from pipeline.simulation.workload import Ask, Bundle, Bundles, blank
-from pipeline.tables import Results
+from pipeline.tables import Results, scan
 from pipeline.timeline import Timeline, measured_timeline
 
 Warn = Callable[[str], None]
@@ -62,7 +62,7 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         raise NoInput(f"{output}: holds no committed run of analyze")
     folder, manifest = found
     try:
-        tables = _without_queries(_with_first_tokens(Results.read(folder)))
+        tables = _without_queries(_with_first_tokens(_everything(folder)))
         asked = asked_of_engine(tables.requests).sort("position")
         columns = ("restaurant_id", "task", "stage", "prompt_tokens", "cached_tokens", "output_tokens")
         rows = [Row(*row) for row in asked.filter(asked["status"] != "failed").select(columns).iter_rows()]
@@ -93,6 +93,11 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
         datetime.fromisoformat(manifest["first_request"]) if manifest.get("first_request") else None,
         known is not None,
     )
+
+
+def _everything(folder: Path) -> Results:
+    """A run's tables, its requests among them."""
+    return replace(Results.read(folder), requests=scan(folder, "requests").collect())
 
 
 def _with_first_tokens(tables: Results) -> Results:
