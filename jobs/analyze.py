@@ -6,23 +6,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from jobs.cost_lines import level_lines
-from jobs.machine import machine_options, make_machine
+from jobs.machine_options import machine_options
 from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
 from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
-from pipeline.analysis import analyze as run_analysis
+from pipeline.api import analyze as run_analysis
 from pipeline.errors import JobError
-from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS, Job
+from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS
 from pipeline.limits import Limits
-from pipeline.order import Order, choose
+from pipeline.order import choose
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
@@ -82,11 +82,9 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, **options: Any)
       python -m jobs analyze reviews.parquet --output results
       python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
     """
-    stop = StopSignals()
-    progress = TerminalProgress()
-    job, rule, machine = asked_for(**options)
+    stop, progress = StopSignals(), TerminalProgress()
     try:
-        done = run_analysis(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
+        done = run_analysis(**asked_for(**options), progress=progress, stop=stop)
     except JobError:
         stop()  # an engine that dies after a stop signal is part of the stop
         raise
@@ -103,56 +101,45 @@ def asked_for(
     output: Path,
     date: str | None,
     column: Mapping[str, str],
-    tasks: Sequence[str],
     stages: str,
-    queries: Sequence[str],
     restaurant: Sequence[str],
     since: datetime | None,
     until: datetime | None,
     limit: int | None,
-    max_input_bytes: int,
-    update: bool,
     store: Path | None,
     no_store: bool,
     force: bool,
-    recalibrate: bool,
-    calibrate_on: Literal["anchors", "ratings"],
     stop_at: datetime | None,
     max_prompt_tokens: int | None,
     order: str | None,
     use_priority_queue: bool,
     priority_by_prefill_cost: bool,
-    chunk_tokens: int,
     max_reviews: int,
     slo: Sequence[ServiceLevel],
     deadline: Mapping[str, datetime],
     urgent: Sequence[str],
     max_overtake: int | None,
     max_wait: timedelta | None,
-    **machine: Any,
-) -> tuple[Job, Order, dict[str, Any]]:
-    """The job, its order, and the options of `machine_options`, from all other options of this command."""
-    job = Job(
-        inputs=inputs,
-        output=output / f"dt={date}" if date else output,
-        columns=column,
-        selection=Selection(tuple(restaurant), since, until, limit),
-        tasks=tasks,
-        queries=queries,
-        two_stage=stages == "two-stage",
-        chunk_tokens=chunk_tokens,
-        max_reviews=max_reviews or None,
-        update=update,
-        max_input_bytes=max_input_bytes,
-        store=store_folder(output, store, no_store, force),
-        force=force,
-        recalibrate=recalibrate,
-        calibrate_on=calibrate_on,
-        limits=Limits(stop_at, max_prompt_tokens),
-        service_levels=slo,
-        priorities=make_priorities(deadline, urgent, max_overtake, max_wait),
-    )
-    return job, choose(order, use_priority_queue, priority_by_prefill_cost), machine
+    engine_option: Mapping[str, Any],
+    **others: Any,
+) -> dict[str, Any]:
+    """What `pipeline.analyze` is asked for by this command's options; those that are called the same there are the `others`."""
+    return {
+        **others,
+        "reviews": inputs,
+        "output": output / f"dt={date}" if date else output,
+        "columns": column,
+        "selection": Selection(tuple(restaurant), since, until, limit),
+        "two_stage": stages == "two-stage",
+        "max_reviews": max_reviews or None,
+        "store": store_folder(output, store, no_store, force),
+        "force": force,
+        "limits": Limits(stop_at, max_prompt_tokens),
+        "service_levels": slo,
+        "priorities": make_priorities(deadline, urgent, max_overtake, max_wait),
+        "order": choose(order, use_priority_queue, priority_by_prefill_cost).name,
+        "engine_options": engine_option,
+    }
 
 
 def closing_table(done: Committed) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jobs.machine import machine_options, make_machine
+from jobs.machine_options import machine_options, make_machine
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
 from pipeline.attacks import attacks, cases, ordinary

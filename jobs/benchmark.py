@@ -17,7 +17,7 @@ import polars as pl
 
 from jobs.benchmark_pipeline import pipeline
 from jobs.benchmark_ways import ways
-from jobs.machine import machine_options, make_machine
+from jobs.machine_options import machine_options, make_machine
 from jobs.options import parse_columns
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from jobs.machine import FEED_HELP, LocalMachine, Unloaded, engine_options, make_machine
+from jobs.machine_options import FEED_HELP, engine_options, make_machine
 from jobs.options import parse_columns, parse_levels, parse_output, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
@@ -21,6 +21,7 @@ from pipeline.costs import assumed
 from pipeline.engine_settings import Feed, settings
 from pipeline.errors import JobError
 from pipeline.job import TASKS, Job
+from pipeline.machine import LocalMachine, Unloaded
 from pipeline.models import EMBEDDED, find
 from pipeline.order import ORDERS, Order
 from pipeline.order_files import write

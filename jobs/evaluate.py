@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from jobs.machine import machine_options, make_machine
+from jobs.machine_options import machine_options, make_machine
 from jobs.options import parse_columns, parse_output, parse_tasks
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals

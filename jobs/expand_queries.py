@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from jobs.machine import machine_options, make_machine
+from jobs.machine_options import machine_options, make_machine
 from jobs.options import columns_of
 from jobs.progress import TerminalProgress
 from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.machine import LocalMachine
 from pipeline.engine_settings import settings
 from pipeline.generated import BLAME, PRAISE
 from pipeline.instant_engine import InstantEngine
+from pipeline.machine import LocalMachine
 from pipeline.models import EMBEDDED, Model
 from pipeline.tasks.calibration import anchors
 from pipeline.tokens import Tokens

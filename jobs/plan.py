@@ -10,15 +10,18 @@ from typing import Any
 import click
 
 from jobs.analyze import analyze, asked_for
-from jobs.machine import Unloaded, make_machine
 from jobs.plan_page import page
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
+from pipeline.api import job_for
+from pipeline.machine import Unloaded, local_machine
+from pipeline.order import ORDERS
 from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
 
 ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "verbose")
+MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
 
 
 def _options_of_analyze() -> list[click.Parameter]:
@@ -54,8 +57,10 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
     progress = TerminalProgress()
-    job, order, machine = asked_for(**options)
-    local = make_machine(**machine, verbose=False, tell=progress.stage)
+    asked = asked_for(**options)
+    order = ORDERS[asked.pop("order")]
+    local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
+    job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)
     with tokenizer_of(local.name, local.cache.expanduser()) as model:
         planned = make_plan(job, order, Unloaded.of(local, model), progress.stage, exact_reviews)
     click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))

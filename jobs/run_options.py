@@ -11,6 +11,7 @@ import click
 from jobs.cost_lines import cost_lines
 from jobs.options import parse_allowance, parse_day, parse_deadline, parse_output
 from pipeline.analysis import Committed
+from pipeline.api import store_beside
 from pipeline.order import ORDERS
 from pipeline.reading import MOST_INPUT_BYTES
 
@@ -91,10 +92,10 @@ def run_options(what: str, output: str) -> Callable[[F], F]:
 
 
 def store_folder(output: Path, store: Path | None, no_store: bool, force: bool) -> Path | None:
-    """Where answers are kept; None for nowhere. One store serves all days of an output."""
+    """Where answers are kept; None for nowhere."""
     if no_store and (store or force):
         raise click.UsageError("--no-store asks everything anew already; it goes with neither --store nor --force")
-    return None if no_store else store or output.resolve().with_name(f"{output.resolve().name}.store")
+    return None if no_store else store or store_beside(output)
 
 
 def table(lines: dict[str, str]) -> str:

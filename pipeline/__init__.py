@@ -6,15 +6,14 @@ dump ─ reviews.py ─▶ reviews, rejects         inputs.py says which files; 
       run.py: store.py ─▶ order.py ─▶ engine.py   the loop: what is known already, which goes next, a bounded window inside vLLM
         ─▶ answers ─▶ plans go on             until every plan has its result or its reason, and each answer is stored
           rows.py, results.py ─▶ Parquet      one row per restaurant, the manifest last, one atomic commit
-analysis.py is these stations in a row; `jobs/` turns it into commands.
+analysis.py is these stations in a row; api.py makes one call of it, `from pipeline import analyze`; `jobs/` turns it into commands.
 """
 
 from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "analyze": "pipeline.analysis",
-    "plan": "pipeline.planning",
+    "analyze": "pipeline.api",
     "Job": "pipeline.job",
     "Selection": "pipeline.reviews",
     "read": "pipeline.reviews",

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from pipeline import previous, results
 from pipeline.accounts import Accounts
 from pipeline.agreement import Agreement
@@ -18,6 +20,7 @@ from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
 from pipeline.changes import changes
+from pipeline.frames import in_a_file
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import digest, plain
 from pipeline.order import Order
@@ -29,7 +32,7 @@ from pipeline.schedule import Schedule
 from pipeline.service_levels import attained
 from pipeline.spread import scratch_in
 from pipeline.store import Store
-from pipeline.tables import Results
+from pipeline.tables import Results, scan
 from pipeline.tasks.calibration import Fit
 
 SCRATCH_STORE = ".store-of-this-run"
@@ -37,24 +40,57 @@ SCRATCH_STORE = ".store-of-this-run"
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a run left behind. `nothing_new`: the results were up to date, and nothing was written."""
+    """What a run left behind, frames read when they are asked for. `nothing_new`: the results were up to date, and nothing was written."""
 
     manifest_path: Path
     manifest: Mapping[str, Any]
     seconds: Mapping[str, float]
     nothing_new: bool = False
 
+    @property
+    def folder(self) -> Path:
+        """Of the run. It stays until the commit after the next one."""
+        return self.manifest_path.parent
 
-def analyze(job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None) -> Committed:
-    """Reads the dump, asks the model what is not known yet, commits. Raises the errors of `pipeline.errors`; then nothing that readers see
-    has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise to end the run."""
+    def scan(self, table: str) -> pl.LazyFrame:
+        """`restaurants`, `reviews`, `rejects` or `requests`; of a run with queries also `queries` and `query_rejects`."""
+        return scan(self.folder, table)
+
+    @property
+    def restaurants(self) -> pl.DataFrame:
+        """One row per restaurant."""
+        return self.scan("restaurants").collect()
+
+    @property
+    def reviews(self) -> pl.DataFrame:
+        """One row per review that was analysed."""
+        return self.scan("reviews").collect()
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """Rows of the dump that could not be used, each with its reason."""
+        return self.scan("rejects").collect()
+
+    @property
+    def requests(self) -> pl.DataFrame:
+        """One row per request of this run."""
+        return self.scan("requests").collect()
+
+
+def analyze(
+    job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None, frame: pl.LazyFrame | None = None
+) -> Committed:
+    """Reads the dump, or a `frame` in place of the job's inputs, asks the model what is not known yet, commits. Raises the errors of
+    `pipeline.errors`; then nothing that readers see has changed, and the same command goes on where this one ended. `stop` is called
+    between two steps and may raise to end the run."""
     stop = stop or Stop()
     seconds: dict[str, float] = {}
     with results.lock(job.output), scratch_in(job.output) as scratch:
         before = previous.find(Results, job.output, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
-            progress.stage("reading " + ", ".join(job.inputs))
-            dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
+            progress.stage("reading " + (", ".join(job.inputs) or "a frame"))
+            inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]
+            dump = read(inputs, job.columns, job.selection, job.max_input_bytes, scratch)
             queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
         with measured(seconds, "load"):
             runtime = Runtime(machine)

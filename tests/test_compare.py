@@ -14,12 +14,12 @@ import pytest
 from clocked_engine import ClockedMachine
 from test_analysis import Silent
 
-from jobs.machine import LocalMachine
 from pipeline import known_costs
 from pipeline.analysis import analyze
 from pipeline.costs import CostModel, assumed
 from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.job import Job, Stop
+from pipeline.machine import LocalMachine
 from pipeline.order import ORDERS
 from pipeline.order_figures import differing, figures, middle, most_overtaken, sizes
 from pipeline.order_files import write

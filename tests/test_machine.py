@@ -2,9 +2,9 @@
 
 import pytest
 
-from jobs import machine
-from jobs.machine import detect, make_machine
+from pipeline import machine
 from pipeline.engine_settings import Gpu, batch_on
+from pipeline.machine import detect, local_machine
 
 H100, A100, L4 = Gpu("NVIDIA H100 80GB HBM3", 81559 << 20), Gpu("NVIDIA A100-SXM4-80GB", 81920 << 20), Gpu("NVIDIA L4", 23034 << 20)
 LARGE = {"max_num_seqs": 1024, "max_num_batched_tokens": 16384}
@@ -24,7 +24,7 @@ def driver(tmp_path, monkeypatch):
 
 
 def made(device=None, **options):
-    return make_machine("embedded", device, "continuous", options, machine.Path("cache"), False, lambda said: None)
+    return local_machine("embedded", device, "continuous", options, machine.Path("cache"))
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,14 @@ def play(script: Script) -> None:
     from logged_machine import LoggedMachine
     from steps import Steps
 
-    from jobs import __main__, analyze
-    from pipeline import runtime
+    from jobs import __main__
+    from pipeline import api, runtime
     from pipeline.tasks import sentiment
     from pipeline.tasks.calibration import Fit
 
     runtime.Tokens = lambda folder: warm.TOKENS
     sentiment.fit = lambda raw: {language: Fit(1.0, 0.0, 0.95, 0.9, len(raw)) for language in ("en", "ko")}
-    analyze.make_machine = lambda **_: LoggedMachine(warm.MODEL, script.asked, script.step_s, script.abort_s)
+    api.local_machine = lambda *_: LoggedMachine(warm.MODEL, script.asked, script.step_s, script.abort_s)
     for name, value in script.patches.items():
         module, _, constant = name.rpartition(".")
         setattr(importlib.import_module(module), constant, value)

@@ -1,76 +1,22 @@
-"""Options about model and engine, shared by the commands that compute, and the machine that they describe."""
+"""This machine: its device, and the model and engine that it runs."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from pipeline.engine_settings import Device, Gpu, answer_settings, batch_on, block_size, settings, window
+from pipeline.engine_settings import Device, Feed, Gpu, answer_settings, batch_on, block_size, settings, window
 
 if TYPE_CHECKING:
     from pipeline.engine import VllmEngine
     from pipeline.models import Model
 
-NUMBERS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size")
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{pair!r} is not key=value, e.g. max_num_seqs=32")
-        if name == "trust_remote_code":
-            raise click.BadParameter("trust_remote_code stays off: a model's files must not run code here")
-        if name in NUMBERS and not value.isdigit():
-            raise click.BadParameter(f"{name}={value}: has to be a number here, the job plans with it")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
-
-
-FEED_HELP = "Feed requests while others run, or one LLM.generate over all that are ready."
-
-
-def machine_options(command: F) -> F:
-    """Adds --model, --device, --feed, --engine-option, --model-cache, --verbose."""
-    feed = click.option("--feed", type=click.Choice(["continuous", "generate"]), default="continuous", help=FEED_HELP)
-    return feed(engine_options(command))
-
-
-def engine_options(command: F) -> F:
-    """Those of `machine_options` but for --feed."""
-    options = [
-        click.option("--model", help="'embedded' (the default; English only), a Hugging Face name or a folder."),
-        click.option("--device", type=click.Choice(["cpu", "gpu"]), help="Detected when not given."),
-        click.option(
-            "--engine-option",
-            multiple=True,
-            callback=_engine_options,
-            metavar="KEY=VALUE",
-            help="Any argument of vllm.LLM, e.g. max_model_len=8192. Repeatable.",
-        ),
-        click.option(
-            "--model-cache",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path("~/.cache/review-digest"),
-            help="Where the prepared embedded model is kept.",
-        ),
-        click.option("--verbose", is_flag=True, help="Show vLLM's own log."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+MODEL_CACHE = Path("~/.cache/review-digest")
+"""Where the prepared embedded model is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +25,7 @@ class LocalMachine:
 
     name: str
     device: Device
-    feed: Literal["continuous", "generate"]
+    feed: Feed
     options: Mapping[str, Any]
     cache: Path
     verbose: bool
@@ -159,20 +105,21 @@ class Unloaded(LocalMachine):
         raise TypeError("a plan asks no engine")
 
 
-def make_machine(
-    model: str | None,
-    device: Device | None,
-    feed: Literal["continuous", "generate"],
-    engine_option: Mapping[str, Any],
-    model_cache: Path,
-    verbose: bool,
-    tell: Callable[[str], None],
+def local_machine(
+    model: str | None = None,
+    device: Device | None = None,
+    feed: Feed = "continuous",
+    engine_options: Mapping[str, Any] | None = None,
+    model_cache: Path = MODEL_CACHE,
+    verbose: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> LocalMachine:
-    """From the options of `machine_options`."""
-    device = device or detect()
+    """This machine with a model: `embedded`, a Hugging Face name or a folder. `device`: found out where it is None. `engine_options`:
+    arguments of vllm.LLM in place of those that the device gets. `verbose` shows vLLM's own log."""
+    device, chosen = device or detect(), dict(engine_options or {})
     if model is None and device == "gpu":
-        tell("no --model given: taking the small embedded one, although this GPU could run a far better one")
-    options = {**batch_on(_gpus()), **engine_option} if device == "gpu" else engine_option
+        tell("no model named: taking the small embedded one, although this GPU could run a far better one")
+    options = {**batch_on(_gpus()), **chosen} if device == "gpu" else chosen
     return LocalMachine(model or "embedded", device, feed, options, model_cache, verbose, tell)
 
 

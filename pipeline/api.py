@@ -1,0 +1,95 @@
+"""The job in one call: reviews in, result frames out. The command `analyze` is a thin layer over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import polars as pl
+
+from pipeline.analysis import Committed
+from pipeline.analysis import analyze as run
+from pipeline.engine_settings import Device, Feed
+from pipeline.errors import BadConfiguration
+from pipeline.job import Job, Progress, Silent, Stop
+from pipeline.limits import Limits
+from pipeline.machine import MODEL_CACHE, local_machine
+from pipeline.order import ORDERS
+from pipeline.priorities import Priorities
+from pipeline.reviews import Selection
+from pipeline.service_levels import ServiceLevel
+from pipeline.tasks.calibration import Source
+
+Reviews = str | Path | pl.LazyFrame | pl.DataFrame | Sequence[str | Path]
+
+
+class Options(TypedDict, total=False):
+    """Of a job, see there. `store` is beside the output unless it is named, `None` for nowhere."""
+
+    columns: Mapping[str, str]
+    selection: Selection
+    tasks: Sequence[str]
+    queries: Sequence[str]
+    two_stage: bool
+    chunk_tokens: int
+    max_reviews: int | None
+    update: bool
+    store: Path | None
+    force: bool
+    recalibrate: bool
+    calibrate_on: Source
+    max_input_bytes: int
+    limits: Limits
+    service_levels: Sequence[ServiceLevel]
+    priorities: Priorities
+
+
+def analyze(
+    reviews: Reviews,
+    output: str | Path,
+    *,
+    order: str = "restaurant",
+    model: str | None = None,
+    device: Device | None = None,
+    feed: Feed = "continuous",
+    engine_options: Mapping[str, Any] | None = None,
+    model_cache: Path = MODEL_CACHE,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    **job: Unpack[Options],
+) -> Committed:
+    """Analyses reviews into the folder `output`, as the command does: what is there already is carried over, and answers that were paid for
+    are not asked again. Returns the committed run, with its frames.
+
+    `reviews`: Parquet files, globs, folders or object-store URIs, or a frame with the contract's columns. `order`: a name of ORDERS.
+    `model` to `verbose`: see `machine.local_machine`. `progress` is told what happens, nobody unless it is given; `stop` is called between
+    two steps of the engine and may raise to end the run. `job`: see Job.
+
+    Raises the errors of `pipeline.errors`, and what a lazy frame raises; then nothing that readers see has changed, and the same call goes
+    on where this one ended.
+    """
+    if order not in ORDERS:
+        raise BadConfiguration(f"order {order!r}: no such order; there are {', '.join(ORDERS)}")
+    told = progress or Silent()
+    machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
+    frame, inputs = None, []
+    if isinstance(reviews, (pl.DataFrame, pl.LazyFrame)):
+        frame = reviews.lazy()
+    else:
+        inputs = [str(one) for one in ([reviews] if isinstance(reviews, (str, Path)) else reviews)]
+    return run(job_for(inputs, Path(output), **job), ORDERS[order], machine, told, stop, frame)
+
+
+def job_for(inputs: Sequence[str], output: Path, **options: Unpack[Options]) -> Job:
+    """A job whose answers are kept beside its output, unless it is told where."""
+    options.setdefault("store", store_beside(output))
+    return Job(inputs, output, **options)
+
+
+def store_beside(output: Path) -> Path:
+    """One store serves all days of an output (`dt=DAY`), and a link to it."""
+    whole = output.resolve()
+    base = whole.parent if whole.name.startswith("dt=") else whole
+    return base.with_name(f"{base.name}.store")

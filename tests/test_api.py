@@ -1,0 +1,87 @@
+"""The job as one call from Python: paths or frames in, frames out, the same results as the command's."""
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from nights import Machine, assert_equal
+from test_analysis import SCHEMA
+from test_incremental import reviews, text_of
+
+import pipeline
+from jobs.analyze import analyze as command
+from pipeline import api
+from pipeline.errors import BadConfiguration, BadData
+from pipeline.reviews import Selection
+
+ROWS = [*reviews(3), *reviews(4, "r1", first=100), ("r1", "broken", None, None, None, None)]
+TABLES = ("restaurants", "reviews", "rejects", "requests")
+
+
+@pytest.fixture
+def machines(model, patched, monkeypatch):
+    """Those that were made, each with an engine without a model."""
+    made = []
+    monkeypatch.setattr(api, "local_machine", lambda *given, **named: made.append(Machine(model, text=text_of)) or made[-1])
+    return made
+
+
+@pytest.fixture
+def frame():
+    return pl.DataFrame(ROWS, schema=SCHEMA, orient="row")
+
+
+def tables_of(done):
+    return {name: getattr(done, name) for name in TABLES}
+
+
+def without_source(tables):
+    return tables | {"rejects": tables["rejects"].drop("source_file").with_columns(source_file=pl.lit(""))}
+
+
+def test_a_path_a_frame_and_a_lazy_frame_give_equal_results(machines, frame, tmp_path):
+    frame.write_parquet(tmp_path / "dump.parquet")
+    found = [
+        tables_of(pipeline.analyze(given, tmp_path / f"out-{number}"))
+        for number, given in enumerate([tmp_path / "dump.parquet", [str(tmp_path / "dump.parquet")], frame, frame.lazy()])
+    ]
+    assert found[0]["restaurants"]["restaurant_id"].to_list() == ["r0", "r1"]
+    assert found[0]["rejects"].height == 1
+    for others in found[1:]:
+        assert_equal(without_source(others), without_source(found[0]))
+
+
+def test_the_command_and_the_call_give_equal_results(machines, frame, tmp_path):
+    frame.write_parquet(tmp_path / "dump.parquet")
+    done = CliRunner().invoke(command, [str(tmp_path / "dump.parquet"), "--output", str(tmp_path / "by-command"), "--order", "fifo"])
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "by-command" / "current"
+    called = pipeline.analyze(str(tmp_path / "dump.parquet"), str(tmp_path / "by-call"), order="fifo")
+    assert_equal(tables_of(called), {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES})
+    assert {path.name for path in tmp_path.iterdir()} >= {"by-command.store", "by-call.store"}  # answers are kept unless told otherwise
+
+
+def test_the_same_frame_once_more_asks_nothing(machines, frame, tmp_path):
+    first = pipeline.analyze(frame, tmp_path / "out")
+    again = pipeline.analyze(frame.lazy(), tmp_path / "out")
+    assert (first.nothing_new, again.nothing_new) == (False, True)
+    assert again.folder == first.folder
+    assert machines[-1].loaded == 0
+
+
+def test_options_of_a_job_are_those_of_the_call(machines, frame, tmp_path):
+    done = pipeline.analyze(frame, tmp_path / "out", tasks=("sentiment",), selection=Selection(restaurants=("r1",)), store=None)
+    assert done.restaurants["restaurant_id"].to_list() == ["r1"]
+    assert done.manifest["tasks"] == ["sentiment"]
+    assert set(done.requests["task"]) == {"sentiment"}
+    assert not list(tmp_path.glob("*.store"))
+
+
+def test_nothing_is_left_of_a_frame_that_cannot_be_used(machines, frame, tmp_path):
+    with pytest.raises(BadData, match="text"):
+        pipeline.analyze(frame.drop("text"), tmp_path / "out")
+    assert not list((tmp_path / "out").glob("**/*.parquet"))
+
+
+def test_an_unknown_order_names_those_there_are(machines, frame, tmp_path):
+    with pytest.raises(BadConfiguration, match="fifo"):
+        pipeline.analyze(frame, tmp_path / "out", order="lifo")
