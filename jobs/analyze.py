@@ -15,7 +15,7 @@ from jobs.machine_options import machine_options
 from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
 from pipeline.api import analyze as run_analysis
@@ -98,7 +98,7 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, **options: Any)
 
 def asked_for(
     inputs: Sequence[str],
-    output: Path,
+    output: Path | str,
     date: str | None,
     column: Mapping[str, str],
     stages: str,
@@ -127,7 +127,7 @@ def asked_for(
     return {
         **others,
         "reviews": inputs,
-        "output": output / f"dt={date}" if date else output,
+        "output": partition(output, date),
         "columns": column,
         "selection": Selection(tuple(restaurant), since, until, limit),
         "two_stage": stages == "two-stage",

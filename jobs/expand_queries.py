@@ -13,7 +13,7 @@ import click
 from jobs.machine_options import machine_options, make_machine
 from jobs.options import columns_of
 from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, results_line, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from pipeline.analysis import Committed
 from pipeline.asked_queries import TASK
@@ -33,7 +33,7 @@ from pipeline.reviews import Selection
 @machine_options
 def expand_queries(
     queries: Sequence[str],
-    output: Path,
+    output: Path | str,
     date: str | None,
     column: Mapping[str, str],
     limit: int | None,
@@ -65,7 +65,7 @@ def expand_queries(
     progress = TerminalProgress(doing="expanding", what="queries")
     job = Job(
         inputs=queries,
-        output=output / f"dt={date}" if date else output,
+        output=partition(output, date),
         columns=column,
         selection=Selection(limit=limit),
         tasks=(TASK,),

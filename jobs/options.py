@@ -12,6 +12,7 @@ import click
 
 from pipeline.columns import REVIEWS, Contract
 from pipeline.job import TASKS
+from pipeline.places import is_uri
 from pipeline.service_levels import ServiceLevel
 
 LONGEST = timedelta(days=36_500)
@@ -42,8 +43,13 @@ def parse_output(_: click.Context, __: click.Parameter, text: str | None) -> Pat
     if text is None:
         return None
     if "://" in text:
-        raise click.BadParameter(f"{text!r} is no local folder; results are written to a local or mounted one")
+        raise click.BadParameter(f"{text!r} is no local folder; name a local or mounted one")
     return Path(text)
+
+
+def parse_place(_: click.Context, __: click.Parameter, text: str) -> Path | str:
+    """A local folder, or the URI of a place in an object store."""
+    return text if is_uri(text) else Path(text)
 
 
 def parse_tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from jobs.cost_lines import cost_lines
-from jobs.options import parse_allowance, parse_day, parse_deadline, parse_output
+from jobs.options import parse_allowance, parse_day, parse_deadline, parse_place
 from pipeline.analysis import Committed
 from pipeline.api import store_beside
 from pipeline.order import ORDERS
+from pipeline.places import inside, is_uri
 from pipeline.reading import MOST_INPUT_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,7 +23,13 @@ PARTLY_FAILED = 3
 def run_options(what: str, output: str) -> Callable[[F], F]:
     """Adds the options about output, store, order, limits and exit codes. `what`: the rows of the result; `output`: the default folder."""
     options = [
-        click.option("--output", callback=parse_output, default=output, metavar="FOLDER", help="Folder for the results."),
+        click.option(
+            "--output",
+            callback=parse_place,
+            default=output,
+            metavar="FOLDER|URI",
+            help="Folder for the results, or a place in an object store: s3://bucket/reviews.",
+        ),
         click.option("--date", callback=parse_day, metavar="DAY", help="Write to OUTPUT/dt=DAY. Names the partition only."),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only the first N {what} by id."),
         click.option(
@@ -39,7 +46,7 @@ def run_options(what: str, output: str) -> Callable[[F], F]:
             "--store",
             type=click.Path(file_okay=False, path_type=Path),
             metavar="FOLDER",
-            help="Answers already paid for.  [default: OUTPUT.store, beside the output]",
+            help="Answers already paid for, a local folder.  [default: OUTPUT.store, beside the output]",
         ),
         click.option("--no-store", is_flag=True, help="Ask everything anew and keep no answers; a run that is stopped loses its work."),
         click.option("--force", is_flag=True, help="Ask everything anew, although the store knows it; the new answers replace the old."),
@@ -91,10 +98,17 @@ def run_options(what: str, output: str) -> Callable[[F], F]:
     return add
 
 
-def store_folder(output: Path, store: Path | None, no_store: bool, force: bool) -> Path | None:
+def partition(output: Path | str, date: str | None) -> Path | str:
+    """The day's part of an output."""
+    return inside(output, f"dt={date}") if date else output
+
+
+def store_folder(output: Path | str, store: Path | None, no_store: bool, force: bool) -> Path | None:
     """Where answers are kept; None for nowhere."""
     if no_store and (store or force):
         raise click.UsageError("--no-store asks everything anew already; it goes with neither --store nor --force")
+    if is_uri(output) and not store and not no_store:
+        raise click.UsageError(f"answers already paid for cannot be kept in {output}; name a local folder with --store, or --no-store")
     return None if no_store else store or store_beside(output)
 
 
@@ -124,7 +138,7 @@ def costs(done: Committed) -> dict[str, str]:
 
 def results_line(done: Committed) -> dict[str, str]:
     """The last line of the table."""
-    return {"results": str(done.manifest_path.parent)}
+    return {"results": str(done.folder)}
 
 
 def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from pipeline.frames import in_a_file
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import digest, plain
 from pipeline.order import Order
+from pipeline.places import Folder, inside, place_of
 from pipeline.publishing import Publication
 from pipeline.queries import read_queries
 from pipeline.reviews import read
@@ -42,15 +42,15 @@ SCRATCH_STORE = ".store-of-this-run"
 class Committed:
     """What a run left behind, frames read when they are asked for. `nothing_new`: the results were up to date, and nothing was written."""
 
-    manifest_path: Path
+    folder: Folder
     manifest: Mapping[str, Any]
     seconds: Mapping[str, float]
     nothing_new: bool = False
 
     @property
-    def folder(self) -> Path:
-        """Of the run. It stays until the commit after the next one."""
-        return self.manifest_path.parent
+    def manifest_path(self) -> Folder:
+        """In the run's folder, which stays until the commit after the next one."""
+        return inside(self.folder, results.MANIFEST)
 
     def scan(self, table: str) -> pl.LazyFrame:
         """`restaurants`, `reviews`, `rejects` or `requests`; of a run with queries also `queries` and `query_rejects`."""
@@ -85,8 +85,9 @@ def analyze(
     between two steps and may raise to end the run."""
     stop = stop or Stop()
     seconds: dict[str, float] = {}
-    with results.lock(job.output), scratch_in(job.output) as scratch:
-        before = previous.find(Results, job.output, job.selection, job.update, progress.stage)
+    place = place_of(job.output)
+    with place.locked() as work, scratch_in(work) as scratch:
+        before = previous.find(Results, place, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
             progress.stage("reading " + (", ".join(job.inputs) or "a frame"))
             inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]
@@ -94,7 +95,7 @@ def analyze(
             queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
         with measured(seconds, "load"):
             runtime = Runtime(machine)
-        with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
+        with measured(seconds, "generate"), opened_store(job, work, runtime, progress) as store:
             fits = fits_for(dump.languages, runtime, store, progress, stop, job.recalibrate, job.calibrate_on, dump)
             changed = changes(dump, job, runtime, fits, before)
             beside = None
@@ -118,7 +119,7 @@ def analyze(
         if before and found.nothing_new:
             loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
             progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
-            return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
+            return Committed(before.folder, before.manifest, seconds, nothing_new=True)
         stop()
         with measured(seconds, "write"):
             progress.stage("writing")
@@ -139,10 +140,11 @@ def analyze(
                     "service_levels": levels,
                 }
 
-            found.write(run_id, described, seconds, stop)
+            folder = found.write(work, run_id, described, seconds, stop)
+            committed = Committed(place.deliver(run_id, folder, stop), results.read_manifest(folder), seconds)
             with stop.held():
-                path = results.publish(job.output, run_id)
-        return Committed(path, json.loads(path.read_text()), seconds)
+                place.publish(run_id)
+        return committed
 
 
 def described_run(
@@ -174,9 +176,9 @@ def described_run(
 
 
 @contextmanager
-def opened_store(job: Job, runtime: Runtime, progress: Progress) -> Iterator[Store]:
-    """The store of the job; without one a folder that lasts as long as the run, so that equal questions are still asked once."""
-    scratch = job.output / SCRATCH_STORE
+def opened_store(job: Job, work: Path, runtime: Runtime, progress: Progress) -> Iterator[Store]:
+    """The store of the job; without one a folder at `work` that lasts as long as the run, so that equal questions are still asked once."""
+    scratch = work / SCRATCH_STORE
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that died
     if job.store is not None:
         with Store(job.store, runtime.identity, progress.stage, fresh=job.force) as store:

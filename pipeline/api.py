@@ -16,6 +16,7 @@ from pipeline.job import Job, Progress, Silent, Stop
 from pipeline.limits import Limits
 from pipeline.machine import MODEL_CACHE, local_machine
 from pipeline.order import ORDERS
+from pipeline.places import is_uri
 from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
 from pipeline.service_levels import ServiceLevel
@@ -60,8 +61,8 @@ def analyze(
     stop: Stop | None = None,
     **job: Unpack[Options],
 ) -> Committed:
-    """Analyses reviews into the folder `output`, as the command does: what is there already is carried over, and answers that were paid for
-    are not asked again. Returns the committed run, with its frames.
+    """Analyses reviews into `output`, a folder or a URI, as the command: what is there already is carried over, and answers that were paid
+    for are not asked again. Returns the committed run, with its frames.
 
     `reviews`: Parquet files, globs, folders or object-store URIs, or a frame with the contract's columns. `order`: a name of ORDERS.
     `model` to `verbose`: see `machine.local_machine`. `progress` is told what happens, nobody unless it is given; `stop` is called between
@@ -79,17 +80,21 @@ def analyze(
         frame = reviews.lazy()
     else:
         inputs = [str(one) for one in ([reviews] if isinstance(reviews, (str, Path)) else reviews)]
-    return run(job_for(inputs, Path(output), **job), ORDERS[order], machine, told, stop, frame)
+    return run(job_for(inputs, output, **job), ORDERS[order], machine, told, stop, frame)
 
 
-def job_for(inputs: Sequence[str], output: Path, **options: Unpack[Options]) -> Job:
-    """A job whose answers are kept beside its output, unless it is told where."""
-    options.setdefault("store", store_beside(output))
-    return Job(inputs, output, **options)
+def job_for(inputs: Sequence[str], output: str | Path, **options: Unpack[Options]) -> Job:
+    """A job whose answers are kept beside its output, unless it is told where. Raises BadConfiguration where it has to be told."""
+    if "store" not in options:
+        options["store"] = store_beside(output)
+    return Job(inputs, output if is_uri(output) else Path(output), **options)
 
 
-def store_beside(output: Path) -> Path:
-    """One store serves all days of an output (`dt=DAY`), and a link to it."""
-    whole = output.resolve()
+def store_beside(output: str | Path) -> Path:
+    """One store serves all days of an output (`dt=DAY`), and a link to it. Raises BadConfiguration for an object store: files there cannot
+    be added to."""
+    if is_uri(output):
+        raise BadConfiguration(f"{output}: the store of answers cannot be kept there; name a local folder for it, or none")
+    whole = Path(output).resolve()
     base = whole.parent if whole.name.startswith("dt=") else whole
     return base.with_name(f"{base.name}.store")

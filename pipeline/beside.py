@@ -12,8 +12,11 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from pipeline.asked_queries import fingerprints, priced, settings, tokenised
+from pipeline.errors import TryAgain
 from pipeline.expanded import EXPANDED, Expanded, expanded
 from pipeline.job import Job
+from pipeline.object_store import missing, reason
+from pipeline.places import Folder
 from pipeline.previous import Previous
 from pipeline.queries import QUERIES, Queries
 from pipeline.records import Outcome
@@ -21,7 +24,7 @@ from pipeline.restaurants import Tokenised
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.schemas import REQUESTS
-from pipeline.tables import Results
+from pipeline.tables import Results, scan
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.query_expansion import QueryExpansionTask
 
@@ -109,11 +112,13 @@ def counts(tables: Expanded, selected: Collection[str]) -> dict[str, Any]:
     }
 
 
-def committed_beside(folder: Path) -> Expanded:
-    """The queries' tables of a committed run, empty where it has none of this version."""
+def committed_beside(folder: Folder) -> Expanded:
+    """The queries' tables of a committed run, empty where it has none of this version. Raises TryAgain where a store does not answer."""
     try:
-        queries, rejects = (pl.read_parquet(folder / f"{name}.parquet") for name in FILES)
-    except (OSError, PolarsError, PanicException):
-        return Expanded.empty()
+        queries, rejects = (scan(folder, name).collect() for name in FILES)
+    except (OSError, PolarsError, PanicException) as error:
+        if isinstance(folder, Path) or missing(error):
+            return Expanded.empty()
+        raise TryAgain(f"{folder}: its queries cannot be read ({reason(error)}); run again") from None
     known = queries.schema == pl.Schema(EXPANDED)
     return Expanded(queries, rejects, pl.DataFrame(schema=REQUESTS)) if known else Expanded.empty()

@@ -15,6 +15,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadData, TryAgain
 from pipeline.inputs import check, is_remote
+from pipeline.object_store import unreadable
 from pipeline.printable import printable
 from pipeline.quiet import quiet
 
@@ -231,10 +232,12 @@ def _column(path: str, frame: pl.LazyFrame, theirs: str, start: int, length: int
 
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
-    """What goes wrong in a reader, as BadData in one line; a panic of Polars writes its own story to stderr besides, which is kept away."""
+    """What goes wrong in a reader, as one line; a panic of Polars writes its own story to stderr besides, which is kept away."""
     try:
         with quiet():
             yield
     except (pa.ArrowException, PolarsError, PanicException, OSError) as error:
+        if is_remote(path):
+            raise unreadable(path, error) from None
         first = "Polars panics" if isinstance(error, PanicException) else (str(error).splitlines() or [type(error).__name__])[0]
         raise BadData(f"{printable(path)}: cannot be read ({printable(first)}); write it again or leave it out") from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import polars as pl
 
+from pipeline.places import Folder
 from pipeline.queries import QUERIES
 from pipeline.records import Expansions, Outcome
 from pipeline.rows import paid_tokens, request_row
@@ -61,7 +61,7 @@ class Expanded:
         return cls(*(pl.DataFrame(schema=dict(schema)) for schema in (EXPANDED, QUERIES.reject_schema, REQUESTS)))
 
     @classmethod
-    def read(cls, folder: Path, rows: pl.Expr | None = None) -> Self:
+    def read(cls, folder: Folder, rows: pl.Expr | None = None) -> Self:
         """A run's tables, or `rows` of them. Raises OSError, PolarsError."""
         queries, rejects = read_again(folder, ("queries", "rejects"), rows)
         return cls(queries, rejects, pl.DataFrame(schema=REQUESTS))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 from pipeline import previous, results
 from pipeline.accounts import Accounts
@@ -16,6 +16,7 @@ from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import Tally
 from pipeline.order import Order
+from pipeline.places import place_of
 from pipeline.queries import Queries, read_queries
 from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
@@ -31,14 +32,15 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
     that readers see has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise."""
     stop = stop or Stop()
     seconds: dict[str, float] = {}
-    with results.lock(job.output):
-        before = previous.find(Expanded, job.output, job.selection, job.update, progress.stage)
+    place = place_of(job.output)
+    with place.locked() as work:
+        before = previous.find(Expanded, place, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             queries = read_queries(job.inputs, job.columns, job.selection.limit, job.max_input_bytes)
         with measured(seconds, "load"):
             runtime = Runtime(machine)
-        with measured(seconds, "generate"), opened_store(job, runtime, progress) as store:
+        with measured(seconds, "generate"), opened_store(job, work, runtime, progress) as store:
             fits = fits_for(queries.languages, runtime, store, progress, stop, job.recalibrate)
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
@@ -59,7 +61,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             if unchanged == set(marks) and before.chosen_by(None if job.update else job.selection) and same_rows(kept, tables):
                 loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
                 progress.stage(f"nothing to do: none of {len(marks):,} queries has changed since the committed run{loaded}")
-                return Committed(before.folder / results.MANIFEST, before.manifest, seconds, nothing_new=True)
+                return Committed(before.folder, before.manifest, seconds, nothing_new=True)
         stop()
         with measured(seconds, "write"):
             progress.stage("writing")
@@ -67,10 +69,12 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             described = described_run(job, order, runtime, fits, before) | {"store": answers, "costs": costs}
             tally = Tally(Expanded, marks.keys())
             tally.add(tables)
-            results.write(job.output, run_id, [tables], lambda: tally.manifest(run_id, queries.files, tables.requests, described, seconds))
+            told = partial(tally.manifest, run_id, queries.files, tables.requests, described, seconds)
+            folder = results.write(work, run_id, [tables], told)
+            committed = Committed(place.deliver(run_id, folder, stop), results.read_manifest(folder), seconds)
             with stop.held():
-                path = results.publish(job.output, run_id)
-        return Committed(path, json.loads(path.read_text()), seconds)
+                place.publish(run_id)
+        return committed
 
 
 def answer_queries(

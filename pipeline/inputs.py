@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import BadData, NoInput, TryAgain
+from pipeline.errors import BadConfiguration, BadData, NoInput, TryAgain
 from pipeline.footer import Untrue, check_ratio, read_footer
+from pipeline.object_store import without_secrets
 from pipeline.pages import check_pages
 from pipeline.printable import printable
 
@@ -36,13 +37,18 @@ def find(inputs: Sequence[str]) -> list[str]:
 
     Below a directory, names that begin with `_` or `.` are other tools' scratch places, as in Spark, and left out.
 
-    Object-store URIs pass unchanged; Polars expands them. Raises NoInput for a name with nothing behind it.
+    Object-store URIs pass unchanged; Polars expands them. Raises NoInput for a name with nothing behind it, BadConfiguration for
+    a URI with credentials in it: it would stand in manifests and logs.
     """
     found: dict[str, str] = {}
     for name in inputs:
         if not name.strip():
             raise NoInput("an input's name is empty; is a variable unset?")
         if _URI.match(name):
+            if name != without_secrets(name):
+                raise BadConfiguration(
+                    f"{without_secrets(name)}: credentials do not belong there; set them in the environment or in a profile"
+                )
             found[name] = name
             continue
         path = Path(name)

@@ -55,15 +55,15 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be done. `queries`: files of search queries to be expanded in the same run. `two_stage` compares restaurants with their
-    peers, else each is described alone. `max_reviews`: of a restaurant that its summary and strengths are made from, by `sampling.sample`;
-    None for all. `update` keeps the committed rows of all restaurants that are not selected. `store`: folder of answers already paid for;
-    None keeps them for this run only. `force` asks everything anew, `recalibrate` fits the boundary of sentiment anew, on what
-    `calibrate_on` says. `service_levels`: what is promised, to be held against what was done. `priorities`: restaurants that go first, and
-    how long the others may wait."""
+    """What is to be done. `output`: a folder, or the URI of a place in an object store. `queries`: files of search queries to be expanded
+    in the same run. `two_stage` compares restaurants with their peers, else each is described alone. `max_reviews`: of a restaurant that
+    its summary and strengths are made from, by `sampling.sample`; None for all. `update` keeps the committed rows of all restaurants that
+    are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force` asks everything anew,
+    `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says. `service_levels`: what is promised, to be held against
+    what was done. `priorities`: restaurants that go first, and how long the others may wait."""
 
     inputs: Sequence[str]
-    output: Path
+    output: Path | str
     columns: Mapping[str, str] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
     tasks: Sequence[str] = TASKS

@@ -24,6 +24,7 @@ from pipeline.job import Job
 from pipeline.memory import block_tokens, kv_bytes_per_token, kv_tokens
 from pipeline.order import Order
 from pipeline.peak_memory import peak_bytes
+from pipeline.places import place_of
 from pipeline.planned import START_S, Duration, Memory, Planned, expected_output
 from pipeline.planned_fits import planned_fits
 from pipeline.prefix_cache import PrefixCache
@@ -54,14 +55,14 @@ class PlanningMachine(Machine, Protocol):
 def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str], None], exact_reviews: int = EXACT_REVIEWS) -> Planned:
     """`tell` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. Raises the
     errors of `pipeline.errors`, as the run would."""
-    if job.output.exists() and not job.output.is_dir():
+    if isinstance(job.output, Path) and job.output.exists() and not job.output.is_dir():
         raise BadConfiguration(f"{job.output}: results cannot be written there (it is a file); choose another --output")
     with TemporaryDirectory() as scratch:
         return _plan(job, order, machine, tell, exact_reviews, Path(scratch))
 
 
 def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str], None], exact_reviews: int, scratch: Path) -> Planned:
-    before = previous.find(Results, job.output, job.selection, job.update, tell)
+    before = previous.find(Results, place_of(job.output), job.selection, job.update, tell)
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
     queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
     runtime = Weightless(machine)

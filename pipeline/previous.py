@@ -17,7 +17,8 @@ from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.manifest import plain
-from pipeline.results import committed
+from pipeline.object_store import reason
+from pipeline.places import Folder, Place, Run
 from pipeline.reviews import Selection
 from pipeline.tables import Published, parted, scan
 
@@ -30,7 +31,7 @@ class Previous(Generic[T]):
     fingerprint of each row, in order of names."""
 
     kind: type[T]
-    folder: Path
+    folder: Folder
     manifest: Mapping[str, Any]
     here: bool
     marks: pl.DataFrame
@@ -55,7 +56,7 @@ class Previous(Generic[T]):
         try:
             yield
         except (OSError, PolarsError, PanicException) as error:
-            raise TryAgain(f"{self.folder}: its tables cannot be read any more ({str(error)[:120]}); run again") from None
+            raise TryAgain(f"{self.folder}: its tables cannot be read any more ({_said(self.folder, error)}); run again") from None
 
     def unchanged(self, fingerprints: Mapping[str, str]) -> set[str]:
         """Names whose row was computed from just what they are now. A row in which something failed has no fingerprint."""
@@ -72,16 +73,15 @@ class Previous(Generic[T]):
         return self.here and (selection is None or self.manifest.get("selection") == plain(asdict(selection)))
 
 
-def find(kind: type[T], output: Path, selection: Selection, update: bool, warn: Callable[[str], None]) -> Previous[T] | None:
+def find(kind: type[T], output: Place, selection: Selection, update: bool, warn: Callable[[str], None]) -> Previous[T] | None:
     """The committed run of this output; before the first one of a day's partition (`dt=DAY`) that of the latest other day.
 
     Raises BadConfiguration where another kind of job has its results there, a narrow run would replace a wider one unasked, or `update`
     cannot read what it is to keep.
     """
-    here = committed(output)
+    here = output.committed()
     if here is None:
-        days = sorted(output.parent.glob("dt=*"), reverse=True) if output.name.startswith("dt=") else []
-        return next((found for day in days if day != output and (found := _other_day(kind, day, warn))), None)
+        return next((found for day in output.other_days() if (found := _other_day(kind, day, warn))), None)
     if (job := here[1].get("job", "analyze")) != kind.job:
         raise BadConfiguration(f"{output}: holds results of {job}, which this run would replace; choose another --output")
     if not update and not selection.whole and here[1].get("selection") != plain(asdict(selection)):
@@ -95,15 +95,15 @@ def find(kind: type[T], output: Path, selection: Selection, update: bool, warn: 
     return previous
 
 
-def _other_day(kind: type[T], day: Path, warn: Callable[[str], None]) -> Previous[T] | None:
+def _other_day(kind: type[T], day: Place, warn: Callable[[str], None]) -> Previous[T] | None:
     try:
-        run = committed(day)
+        run = day.committed()
     except BadConfiguration:  # that day's own runs will say so
         return None
     return _read_back(kind, run, False, warn) if run and run[1].get("job", "analyze") == kind.job else None
 
 
-def _read_back(kind: type[T], run: tuple[Path, Mapping[str, Any]], here: bool, warn: Callable[[str], None]) -> Previous[T] | None:
+def _read_back(kind: type[T], run: Run, here: bool, warn: Callable[[str], None]) -> Previous[T] | None:
     folder, manifest = run
     try:
         found = {name: scan(folder, name) for name in (*kind.schemas, "rejects")}
@@ -115,6 +115,10 @@ def _read_back(kind: type[T], run: tuple[Path, Mapping[str, Any]], here: bool, w
                 table.select(pl.all().null_count()).collect(engine="streaming")
         marks = found[kind.plural].select(kind.id, "fingerprint").collect()
     except (OSError, PolarsError, PanicException) as error:
-        warn(f"warning: {folder}: its tables cannot be read ({str(error)[:120]}); no row of it is carried over")
+        warn(f"warning: {folder}: its tables cannot be read ({_said(folder, error)}); no row of it is carried over")
         return None
     return Previous(kind, folder, manifest, here, marks)
+
+
+def _said(folder: Folder, error: BaseException) -> str:
+    return str(error)[:120] if isinstance(folder, Path) else reason(error)

@@ -57,14 +57,15 @@ class Publication:
 
     def write(
         self,
+        work: Path,
         run_id: str,
         described: Callable[[Agreement | None, Mapping[str, Any] | None], Mapping[str, Any]],
         seconds: Mapping[str, float],
         check: Callable[[], None],
     ) -> Path:
-        """The run's folder, complete; returns it. `described`: what its manifest says beside its counts, given the labels' agreement with
-        the ratings, None where nobody can tell, and the deadlines that were met. `check` is called between two ranges and may raise. Raises
-        TryAgain."""
+        """The run's folder at `work`, complete; returns it. `described`: what its manifest says beside its counts, given the labels'
+        agreement with the ratings, None where nobody can tell, and the deadlines that were met. `check` is called between two ranges and
+        may raise. Raises TryAgain."""
         deadlines = {name: moment for name, moment in self.job.priorities.deadlines.items() if name in self.changed.fingerprints}
         tally, held, promised = Tally(Results, self.changed.fingerprints.keys()), Held(), [pl.DataFrame(schema=RESTAURANTS)]
         ranges = self.answered.found.ranges
@@ -85,7 +86,7 @@ class Publication:
             found = tally.manifest(run_id, self.dump.files, self.requests, said, seconds)
             return self.beside.told(found) if self.beside else found
 
-        return results.write(self.job.output, run_id, parts(), manifest, self.beside.files if self.beside else {})
+        return results.write(work, run_id, parts(), manifest, self.beside.files if self.beside else {})
 
     def _parts(self) -> Iterator[tuple[Results | None, Results]]:
         """By ranges, the tables of the run before, and those of this one: what is kept of the other is in them."""

@@ -32,8 +32,9 @@ _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 @contextmanager
-def lock(output: Path) -> Iterator[None]:
-    """One run per output at a time; the lock ends with its process, however that ends. Leftovers of runs that died are removed.
+def lock(output: Path, called: str | None = None) -> Iterator[Path]:
+    """One run per output at a time; the lock ends with its process, however that ends. Leftovers of runs that died are removed. Gives the
+    folder; `called`: what it is to people, where that is another name.
 
     Raises TryAgain where another run holds it, and names that run; BadConfiguration where nothing can be written there.
     """
@@ -44,7 +45,7 @@ def lock(output: Path) -> Iterator[None]:
         about = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
         durable.write_json(output / HOLDER, about, scratch=f".{HOLDER}")
     except Timeout:
-        raise TryAgain(f"{output}: held by {_holder(output)}; wait for it or choose another --output") from None
+        raise TryAgain(f"{called or output}: held by {_holder(output)}; wait for it or choose another --output") from None
     except OSError as error:
         held.release()
         raise cannot_write(f"{output}: results cannot be written there", error, "choose another --output") from None
@@ -52,7 +53,7 @@ def lock(output: Path) -> Iterator[None]:
         _finish_commit(output)
         _clean(output)
         _clean_other_days(output)
-        yield
+        yield output
     finally:
         held.release()
 
@@ -71,9 +72,15 @@ def committed(output: Path) -> tuple[Path, dict[str, Any]] | None:
         return None
     try:
         folder = output / str(json.loads(pointer.read_text())["run"])
-        return folder, json.loads((folder / MANIFEST).read_text())
+        return folder, read_manifest(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadConfiguration(f"{pointer}: does not lead to a complete run ({error}); mend it or choose another --output") from None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Of a run that is written. Raises OSError, ValueError."""
+    found: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    return found
 
 
 def _finish_commit(output: Path) -> None:

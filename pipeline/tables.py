@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import polars as pl
 
+from pipeline.places import Folder, inside
 from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, RUN_COLUMNS, SECOND, TOKENS
 
 
@@ -41,7 +41,7 @@ class Published(Protocol):
     @property
     def counts(self) -> Mapping[str, Any]: ...
     @classmethod
-    def read(cls, folder: Path, rows: pl.Expr | None = None) -> Self: ...
+    def read(cls, folder: Folder, rows: pl.Expr | None = None) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Results:
         return {"reviews": self.reviews.height, "sentiments": sentiments}
 
     @classmethod
-    def read(cls, folder: Path, rows: pl.Expr | None = None) -> Self:
+    def read(cls, folder: Folder, rows: pl.Expr | None = None) -> Self:
         """A run's tables, or `rows` of them. Raises OSError, PolarsError."""
         restaurants, reviews, rejects = read_again(folder, ("restaurants", "reviews", "rejects"), rows)
         return cls(restaurants, reviews, rejects, pl.DataFrame(schema=REQUESTS))
@@ -117,12 +117,12 @@ class Results:
         )
 
 
-def scan(folder: Path, name: str) -> pl.LazyFrame:
+def scan(folder: Folder, name: str) -> pl.LazyFrame:
     """One table of a committed run."""
-    return pl.scan_parquet(folder / f"{name}.parquet", glob=False)
+    return pl.scan_parquet(inside(folder, f"{name}.parquet"), glob=False)
 
 
-def read_again(folder: Path, names: Collection[str], rows: pl.Expr | None) -> list[pl.DataFrame]:
+def read_again(folder: Folder, names: Collection[str], rows: pl.Expr | None) -> list[pl.DataFrame]:
     """Tables of a committed run for the one after it, or `rows` of them; requests are their own run's story, and the largest table."""
     return [scan(folder, name).filter(pl.lit(True) if rows is None else rows).collect() for name in names]
 

@@ -18,7 +18,7 @@ class Script:
 
     `step_s`: seconds of one step of the engine, `abort_s` of stopping it. `die_at`: number of the step `within` the commit, or the store's
     merge, before which the process gets the signal `by`; `steps`: file that gets the names of all steps. `patches`: values of the
-    product's constants.
+    product's constants; `environment`: variables.
     """
 
     arguments: Sequence[str]
@@ -31,11 +31,13 @@ class Script:
     steps: Path | None = None
     within: str = "commit"
     patches: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def play(script: Script) -> None:
     """The body of the process, which leads a process group of its own, as a scheduler's job does."""
     os.setsid()
+    os.environ.update(script.environment)
     said = os.open(script.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 1)
     os.dup2(said, 2)
