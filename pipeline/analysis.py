@@ -19,9 +19,10 @@ from pipeline.answering import WORDINGS, answer_all
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
 from pipeline.changes import changes
+from pipeline.digest import digest
 from pipeline.frames import in_a_file
 from pipeline.job import Job, Progress, Stop
-from pipeline.manifest import digest, plain
+from pipeline.manifest import plain
 from pipeline.order import Order
 from pipeline.places import Folder, inside, place_of
 from pipeline.publishing import Publication

@@ -13,7 +13,7 @@ from pipeline.comparing import Comparing
 from pipeline.dump import Dump
 from pipeline.errors import BadConfiguration
 from pipeline.groups import Groups, group, sample_rates
-from pipeline.job import LEAST_CHUNK_TOKENS, TASKS, Job, Progress, Stop
+from pipeline.job import LEAST_CHUNK_TOKENS, Job, Progress, Stop
 from pipeline.reads import together
 from pipeline.records import Outcome, Restaurant
 from pipeline.restaurants import Tokenised, tokenise
@@ -23,20 +23,15 @@ from pipeline.schedule import Schedule
 from pipeline.store import Store
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import ComparisonTask
-from pipeline.tasks.query_expansion import QueryExpansionTask
+from pipeline.tasks.kind import Means
+from pipeline.tasks.known import KINDS, TASKS
 from pipeline.tasks.sentiment import SentimentTask
-from pipeline.tasks.strengths import StrengthsTask
-from pipeline.tasks.summary import SummaryTask
 from pipeline.tokens import Tokens
 from pipeline.watched import watched
 from pipeline.work import Task
 
-WORDINGS: dict[str, str] = {
-    "sentiment": SentimentTask.wording,
-    "summary": SummaryTask.wording,
-    "strengths": f"{StrengthsTask.wording} {ComparisonTask.wording}",
-    "query_expansion": QueryExpansionTask.wording,
-}
+WORDINGS: dict[str, str] = {name: kind.wording for name, kind in KINDS.items()}
+"""By task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +114,8 @@ def _not_reached(restaurant: Restaurant, tasks: Sequence[str], why: str) -> Outc
 
 def tasks_for(names: Sequence[str], tokens: Tokens, fits: Mapping[str, Fit]) -> list[Task]:
     """The tasks of these names, in the order of TASKS."""
-    readable = {language for language, one in fits.items() if one.readable}
-    sentiment = SentimentTask(tokens, fits)
-    makers: dict[str, Callable[[], Task]] = {
-        "sentiment": lambda: sentiment,
-        "summary": lambda: SummaryTask(tokens, readable),
-        "strengths": lambda: StrengthsTask(tokens, readable, sentiment),
-    }
-    return [makers[name]() for name in TASKS if name in names]
+    means = Means(tokens, fits, SentimentTask(tokens, fits))
+    return [KINDS[name].make(means) for name in TASKS if name in names]
 
 
 def grouped(dump: Dump, runtime: Runtime, tasks: Sequence[Task], job: Job) -> tuple[Groups, int]:

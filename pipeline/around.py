@@ -20,30 +20,32 @@ from pipeline.work import Task
 @dataclass(frozen=True, slots=True)
 class Around:
     """Tokens, by language. Of questions about one review: all of `label` and of `praise`, those before the review (`question`), and those
-    that both have in common (`shared`). Of prompts over chunks: those `before` the reviews, and after them what summary (`part`) and
-    strengths (`find`) ask, each with its answer's most; of a `merge` all but its parts. `marks`: of so many numbered lines."""
+    that both have in common (`shared`). Of prompts over chunks: those `before` the reviews, and `over` them, by task: the stage, the tokens
+    behind the reviews, and its answer's most; of a `merge` all but its parts. `marks`: of so many numbered lines."""
 
     label: dict[str, int]
     praise: dict[str, int]
     question: dict[str, int]
     shared: dict[str, int]
     before: dict[str, int]
-    part: dict[str, tuple[int, int]]
-    find: dict[str, tuple[int, int]]
+    over: dict[str, dict[str, tuple[str, int, int]]]
     merge: dict[str, int]
     marks: list[int]
 
     def over_chunks(self, language: str) -> Iterator[tuple[str, str, int, int]]:
         """Task, stage, tokens after the reviews, most tokens of the answer, for what is asked about every chunk."""
-        for task, stage, some in (("summary", "part", self.part), ("strengths", "find", self.find)):
-            if language in some:
-                yield task, stage, *some[language]
+        for task, (stage, tail, most) in self.over.get(language, {}).items():
+            yield task, stage, tail, most
+
+    def asks(self, task: str) -> bool:
+        """Whether a task asks about chunks, in any language."""
+        return any(task in some for some in self.over.values())
 
 
 def around(tasks: Sequence[Task], sentiment: SentimentTask, tokens: Tokens, languages: Sequence[str]) -> Around:
     """`tasks`: those that are asked; `sentiment`: also where it is not one of them; `languages`: those that the model reads."""
     lines = [len(tokens.part(f"[{number}] ")) + len(tokens.part("\n")) for number in range(1, MOST_REVIEWS + 1)]
-    found = Around({}, {}, {}, {}, {}, {}, {}, {}, [0, *accumulate(lines)])
+    found = Around({}, {}, {}, {}, {}, {}, {}, [0, *accumulate(lines)])
     by_name = {task.name: task for task in tasks}
     praises = Praises(tokens)
     for language in languages:
@@ -55,11 +57,12 @@ def around(tasks: Sequence[Task], sentiment: SentimentTask, tokens: Tokens, lang
             found.praise[language], found.shared[language] = len(praise), _common(label, praise)
         else:
             found.label[language] = 0
-        for name, some in (("summary", found.part), ("strengths", found.find)):
-            if name in by_name:
-                request = _first(by_name[name], language)
+        for task in tasks:
+            if language in task.reads and task.reads[language].chunks:
+                request = _first(task, language)
                 found.before[language] = request.shared - lines[0]
-                some[language] = len(request.prompt) - request.shared, request.sampling.max_tokens
+                size = len(request.prompt) - request.shared
+                found.over.setdefault(language, {})[task.name] = request.stage, size, request.sampling.max_tokens
         if isinstance(summary := by_name.get("summary"), SummaryTask):
             found.merge[language] = summary.merge_overhead(language)
     return found

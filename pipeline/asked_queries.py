@@ -8,8 +8,8 @@ from importlib.metadata import version
 
 import polars as pl
 
+from pipeline.digest import digest
 from pipeline.expanded import EXPANDED
-from pipeline.manifest import digest
 from pipeline.order import Standing
 from pipeline.queries import Queries
 from pipeline.records import Restaurant, Review

@@ -15,9 +15,9 @@ from typing import Protocol
 import polars as pl
 
 from pipeline import durable
+from pipeline.digest import digest
 from pipeline.engine import Engine
 from pipeline.errors import BadConfiguration, TaskFailed, TryAgain
-from pipeline.manifest import digest
 from pipeline.order import ORDERS
 from pipeline.rated import rated, too_few
 from pipeline.records import Answer, Request

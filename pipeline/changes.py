@@ -11,10 +11,10 @@ import polars as pl
 
 from pipeline.answering import WORDINGS
 from pipeline.comparing import Comparing, comparing
+from pipeline.digest import digest
 from pipeline.dump import Dump
 from pipeline.fingerprints import fingerprints
 from pipeline.job import Job
-from pipeline.manifest import digest
 from pipeline.previous import Previous
 from pipeline.runtime import Runtime
 from pipeline.schemas import RESTAURANTS, REVIEWS

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.tasks.known import KINDS
+
 FOLDS = 5
 """Stretches of a run that are predicted from the others."""
 LEAST_STEPS = 50
@@ -118,12 +120,7 @@ class CostModel:
 
 
 OUTPUT_TOKENS: Mapping[tuple[str, str], float] = {
-    ("summary", "part"): 83,
-    ("summary", "merge"): 60,
-    ("strengths", "find"): 28,
-    ("strengths", "compare"): 31,
-    ("strengths", "strength"): 20,
-    ("query_expansion", "expand"): 8,
+    (name, stage): tokens for name, kind in KINDS.items() for stage, tokens in kind.output_tokens.items()
 }
 """Mean of an answer of the embedded model, in 1,087 requests about 30 restaurants; one token for the questions whose answer is one."""
 ASSUMED: Mapping[str, CostModel] = {

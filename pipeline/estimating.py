@@ -94,7 +94,7 @@ def estimate(
         asked.append(_asked(reviews, shares))
     distinct = pl.concat(asked).unique(["language", "text"], keep="first", maintain_order=True)
     _labels(distinct, around, cache, found)
-    if around.find:
+    if around.asks("strengths"):
         _praise(distinct, around, cache, found)
         _claims(claims, around, cache, found)
         _comparisons(read, beside, cache, found)
@@ -176,7 +176,7 @@ def _texts_of(one: _Chunked, language: str, around: Around, budget: int, cache: 
             )
             if len(found.longest) < MOST_LONGEST * 20 or longest.prompt_tokens > found.longest[-1].prompt_tokens:
                 found.longest = sorted([*found.longest, longest], key=lambda one: -one.prompt_tokens)[: MOST_LONGEST * 20]
-    if around.part and len(one.chunks) > 1:
+    if around.asks("summary") and len(one.chunks) > 1:
         merges = expected_merges([where for where, _, _ in one.chunks], [True] * len(one.chunks), budget)
         tokens = sum(around.merge[language] + PART_TOKENS * parts for parts in merges)
         found.amounts.of("summary", "merge").expect(len(merges), tokens, 0, least=1, most=len(one.chunks) - 1)

@@ -14,6 +14,7 @@ from pipeline.clock import Clock
 from pipeline.costs import CostModel, assumed
 from pipeline.order import prefill_cost
 from pipeline.records import Answer, Request
+from pipeline.tasks.strengths import PRAISED
 
 Seconds = TypeVar("Seconds", float, npt.NDArray[np.float64])
 
@@ -23,8 +24,6 @@ LEAST_MEASURED_S = 5.0
 """Of the engine's work before the run's own pace is believed."""
 CHUNK_FILL = 0.625
 """Of a chunk's tokens, how many are used on average."""
-PRAISED = 0.65
-"""Of the reviews, how many are asked about once more for strengths; by then most are gone from the prefix cache (see `planning._evict`)."""
 CHAINS = ((("summary", "part"), ("summary", "merge")), (("strengths", "find"), ("strengths", "praise")))
 """Answers of one restaurant that wait for one another."""
 

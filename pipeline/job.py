@@ -17,8 +17,8 @@ from pipeline.run import Observer
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
 from pipeline.tasks.calibration import Source
+from pipeline.tasks.known import TASKS
 
-TASKS = ("sentiment", "summary", "strengths")
 CHUNK_TOKENS = 2560
 """Tokens of reviews in one chunk at most, where the model's context allows that many; on average five in eight of them are used."""
 LEAST_CHUNK_TOKENS = 512

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline import durable
 from pipeline.costs import CostModel
-from pipeline.manifest import digest
+from pipeline.digest import digest
 from pipeline.runtime import Runtime
 
 COSTS, SET_ASIDE = "costs", "damaged"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -80,11 +79,6 @@ def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """As it reads back from JSON."""
     return json.loads(json.dumps(value, default=str))
-
-
-def digest(value: Any) -> str:
-    """A fingerprint, 128 bits."""
-    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pipeline.records import Request
+from pipeline.tasks.known import KINDS
 
-TASK_RANK = {"query_expansion": 0, "sentiment": 1, "summary": 2, "strengths": 3}
+TASK_RANK = {name: kind.rank for name, kind in KINDS.items()}
 """Query expansion first, somebody waits for that; then the shortest answers."""
 
 Key = tuple[int | str, ...]

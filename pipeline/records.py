@@ -16,7 +16,6 @@ TokenIds = npt.NDArray[np.uint32]
 
 COMPARISON_STAGES = ("compare", "strength")
 """Stages of requests that wait for the first stages of a restaurant's peers."""
-TaskName = Literal["query_expansion", "sentiment", "summary", "strengths"]
 Status = Literal["ok", "partial", "failed", "pending"]
 
 
@@ -74,7 +73,7 @@ class Request:
     """
 
     key: str
-    task: TaskName
+    task: str
     stage: str
     restaurant_id: str
     prompt: TokenIds

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.records import Asked, Comparison, Outcome, Review, Sentiment, Strengths, Summary
+from pipeline.records import Asked, Comparison, Outcome, Sentiment, Strengths
 from pipeline.schemas import TOKENS
+from pipeline.tasks.known import KINDS
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ def second_row(outcome: Outcome) -> Row | None:
 
 
 def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
-    """The row of `restaurants.parquet`. review_count = positive + neutral + negative + unlabelled where sentiment was asked for."""
+    """The row of `restaurants.parquet`: what is true of every restaurant, and what each of the `tasks` has to say."""
     restaurant = outcome.restaurant
     reviews = restaurant.reviews
     ratings = [review.rating for review in reviews if review.rating is not None]
@@ -47,9 +47,7 @@ def restaurant_row(outcome: Outcome, tasks: Sequence[str]) -> Row:
         "rejected_count": restaurant.rejected_count,
         "truncated_count": sum("truncated" in flags for flags in outcome.flags.values()),
         "mean_rating": sum(ratings) / len(ratings) if ratings else None,
-        **(_counts(reviews, outcome.results.get("sentiment")) if "sentiment" in tasks else {}),
-        **_summary(outcome.results.get("summary")),
-        **_strengths(outcome.results.get("strengths")),
+        **{name: value for task in tasks for name, value in KINDS[task].row(outcome.results.get(task), restaurant).items()},
         **paid_tokens(outcome),
         "finished_s": outcome.finished_s,
         "reused": False,
@@ -112,36 +110,3 @@ def request_row(asked: Asked) -> Row:
         "finish_reason": answer.finish_reason,
         "reused": reused,
     }
-
-
-def _counts(reviews: Sequence[Review], found: Sequence[Sentiment] | None) -> Row:
-    by_label = Counter(one.label for one in found or ())
-    labelled = by_label["positive"] + by_label["neutral"] + by_label["negative"]
-    pairs = [
-        (one.label, "positive" if review.rating > 3 else "negative")
-        for review, one in zip(reviews, found or (), strict=False)
-        if review.rating is not None and review.rating != 3 and one.label is not None
-    ]
-    return {
-        **{f"{label}_count": by_label[label] for label in ("positive", "neutral", "negative")},
-        "unlabelled_count": len(reviews) - labelled,
-        "positive_ratio": by_label["positive"] / labelled if labelled else None,
-        "rating_agreement": sum(label == rated for label, rated in pairs) / len(pairs) if pairs else None,
-    }
-
-
-def _summary(summary: Summary | None) -> Row:
-    if summary is None:
-        return {}
-    sentences = [{"text": text, "review_ids": list(ids)} for text, ids in zip(summary.sentences, summary.review_ids, strict=True)]
-    return {"summary": summary.text, "summary_kind": summary.kind, "summary_support": summary.support, "summary_sentences": sentences}
-
-
-def _strengths(strengths: Strengths | None) -> Row:
-    if strengths is None:
-        return {}
-    found = [
-        {"aspect": one.aspect, "claim": one.claim, "quote": one.quote, "review_ids": list(one.review_ids), "support": len(one.review_ids)}
-        for one in strengths.found
-    ]
-    return {"strengths": found, "dropped_claims": strengths.dropped}

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from pipeline.costs import CostModel
+from pipeline.digest import digest
 from pipeline.engine import Engine, Restartable
 from pipeline.engine_settings import Feed
 from pipeline.forecast import Predictor
-from pipeline.manifest import digest
 from pipeline.models import Model
 from pipeline.records import Answer, Request
 from pipeline.steps import Recording, Spent, StepLog

@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from pipeline.tasks.known import KINDS
+
 _IDS = pl.List(pl.String())
 RESTAURANTS: dict[str, pl.DataType] = {
     "restaurant_id": pl.String(),
@@ -38,6 +40,7 @@ RESTAURANTS: dict[str, pl.DataType] = {
     "strengths_kind": pl.String(),
     "dropped_claims": pl.Int64(),
     "peers": _IDS,
+    **{name: dtype for kind in KINDS.values() for name, dtype in kind.columns.items()},
     "deadline": pl.Datetime("us", "UTC"),
     "deadline_met": pl.Boolean(),
     "prompt_tokens": pl.Int64(),

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.forecast import Cost
 from pipeline.reads import Reads
-from pipeline.records import Answer, Asked, Outcome, Plan, Request, TaskName
+from pipeline.records import Answer, Asked, Outcome, Plan, Request
 from pipeline.restaurants import Tokenised
 
 
@@ -18,7 +18,7 @@ class Task(Protocol):
     """What the loop and the run need of a task: `wording` is everything that changes its answers; `overhead` the tokens of prompt and
     answer beside the reviews, at most; `reads`: what its prompts hold of them, by language."""
 
-    name: TaskName
+    name: str
     wording: str
     overhead: int
     reads: Mapping[str, Reads]

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.job import TASKS
-from pipeline.records import Request, Restaurant, Sampling, TaskName
+from pipeline.records import Request, Restaurant, Sampling
 from pipeline.restaurants import MOST_REVIEWS
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.simulation.workload import Ask, Bundle, Shared, Stage, blank
@@ -78,7 +78,7 @@ class Drawn:
         texts = iter(random.integers(self.text_tokens // 2, self.text_tokens * 3 // 2 + 1, 3 * len(chunks) + 8).tolist())
         name = restaurant.restaurant_id
 
-        def ask(task: TaskName, stage: str, prompt: int, shared: Shared, chunk: int = 0, text: bool = False, over: int = 0) -> Ask:
+        def ask(task: str, stage: str, prompt: int, shared: Shared, chunk: int = 0, text: bool = False, over: int = 0) -> Ask:
             sampling, common = _TEXT if text else _ONE, sum(tokens for piece, tokens in shared if piece >= 0)
             return Ask(Request("", task, stage, name, blank(prompt), sampling, chunk, over, common), next(texts) if text else 1, shared)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from pipeline.manifest import digest
+from pipeline.digest import digest
 from pipeline.records import Praise
 from pipeline.tasks.aspects import STEMS
 from pipeline.tasks.overlap import content_words

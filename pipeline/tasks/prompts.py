@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.reads import Reads
-from pipeline.records import Answer, Request, Review, Sampling, TaskName, TokenIds
+from pipeline.records import Answer, Request, Review, Sampling, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tokens import Tokens, concatenate
 
@@ -34,7 +34,7 @@ LANGUAGE_NAMES = {"en": "English", "ko": "Korean"}
 
 
 def make_request(
-    task: TaskName,
+    task: str,
     stage: str,
     restaurant_id: str,
     prompt: TokenIds,

@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.reads import Reads
-from pipeline.records import Answer, Expansions, Plan, Request, Sampling, TaskName, TokenIds
+from pipeline.records import Answer, Expansions, Plan, Request, Sampling, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.expansion_wording import WORDINGS, Wording
+from pipeline.tasks.kind import TaskKind
 from pipeline.tasks.overlap import content_words
 from pipeline.tasks.prompts import does_not_read, explain, make_request
 from pipeline.tokens import Tokens, concatenate
@@ -23,7 +24,7 @@ from pipeline.tokens import Tokens, concatenate
 class QueryExpansionTask:
     """Expands search queries. To the loop a query is a restaurant of one review: a name, a text, a language."""
 
-    name: TaskName = "query_expansion"
+    name: str = "query_expansion"
     wording = repr(WORDINGS)
     reads: Mapping[str, Reads] = {}
 
@@ -100,3 +101,14 @@ def _in_a_circle(expansion: str) -> bool:
     """Fewer than half of its words are different ones: "pizza pizza pizza", not "shabu shabu"."""
     words = expansion.casefold().split()
     return 2 * len(set(words)) < len(words)
+
+
+KIND = TaskKind(
+    "query_expansion",
+    0,
+    QueryExpansionTask.wording,
+    make=lambda means: QueryExpansionTask(means.tokens, means.readable),
+    output_tokens={"expand": 8},
+    of_restaurants=False,
+)
+"""First in the order `task`: somebody waits for that; then the shortest answers."""

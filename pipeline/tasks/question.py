@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from pipeline.errors import BadConfiguration, TaskFailed
-from pipeline.records import Answer, Request, Sampling, TaskName, TokenIds
+from pipeline.records import Answer, Request, Sampling, TokenIds
 from pipeline.tasks.prompts import make_request
 from pipeline.tokens import Tokens, concatenate
 
@@ -46,7 +46,7 @@ class Asker:
         self.overhead = len(self._before) + len(self._after) + 1
         self.common = len(self._before)
 
-    def ask(self, task: TaskName, stage: str, restaurant_id: str, text: TokenIds, chunk: int = 0) -> Request:
+    def ask(self, task: str, stage: str, restaurant_id: str, text: TokenIds, chunk: int = 0) -> Request:
         """One request about one text."""
         prompt = concatenate(self._before, text, self._after)
         return make_request(task, stage, restaurant_id, prompt, self._sampling, chunk, common=self.common)

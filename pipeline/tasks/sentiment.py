@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 
 from pipeline.errors import OutOfReach, TaskFailed
 from pipeline.reads import Reads
-from pipeline.records import Answer, Plan, Request, Review, Sentiment, TaskName, TokenIds
+from pipeline.records import Answer, Plan, Request, Restaurant, Review, Sentiment, TokenIds
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.calibration import Anchor, Fit, fit
+from pipeline.tasks.kind import Row, TaskKind
 from pipeline.tasks.prompts import does_not_read, explain
 from pipeline.tasks.question import Asker, Question, asker_in
 from pipeline.tokens import Tokens
@@ -72,7 +74,7 @@ Characteristic Curve"). The Korean anchors are 7,600 tokens to the embedded mode
 class SentimentTask:
     """Labels every review of a restaurant, each in the wording of its own language."""
 
-    name: TaskName = "sentiment"
+    name: str = "sentiment"
     wording = f"{QUESTIONS} {NEUTRAL_WIDTH}"
 
     def __init__(self, tokens: Tokens, fits: Mapping[str, Fit]) -> None:
@@ -114,7 +116,7 @@ class SentimentTask:
         reviews = restaurant.restaurant.reviews
         return [self._label(review, answers[asked[i].key] if i in asked else None) for i, review in enumerate(reviews)]
 
-    def ask_about(self, task: TaskName, stage: str, restaurant_id: str, language: str, text: TokenIds, chunk: int) -> Request:
+    def ask_about(self, task: str, stage: str, restaurant_id: str, language: str, text: TokenIds, chunk: int) -> Request:
         """The same question about another text in a language that the model reads."""
         return self._askers[language].ask(task, stage, restaurant_id, text, chunk)
 
@@ -127,6 +129,26 @@ class SentimentTask:
 
     def _label(self, review: Review, answer: Answer | None) -> Sentiment:
         return Sentiment(review.review_id, *(self.label(answer, review.language) if answer else (None, None)))
+
+
+def counted(found: Sequence[Sentiment] | None, restaurant: Restaurant) -> Row:
+    """review_count = positive + neutral + negative + unlabelled. Agreement with the ratings leaves 3 stars and unlabelled ones out."""
+    by_label = Counter(one.label for one in found or ())
+    labelled = by_label["positive"] + by_label["neutral"] + by_label["negative"]
+    pairs = [
+        (one.label, "positive" if review.rating > 3 else "negative")
+        for review, one in zip(restaurant.reviews, found or (), strict=False)
+        if review.rating is not None and review.rating != 3 and one.label is not None
+    ]
+    return {
+        **{f"{label}_count": by_label[label] for label in ("positive", "neutral", "negative")},
+        "unlabelled_count": len(restaurant.reviews) - labelled,
+        "positive_ratio": by_label["positive"] / labelled if labelled else None,
+        "rating_agreement": sum(label == rated for label, rated in pairs) / len(pairs) if pairs else None,
+    }
+
+
+KIND = TaskKind("sentiment", 1, SentimentTask.wording, make=lambda means: means.sentiment, row=counted)
 
 
 def log_odds(asker: Asker, answer: Answer) -> float:

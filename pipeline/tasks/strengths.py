@@ -13,12 +13,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.errors import OutOfReach, TaskFailed
-from pipeline.forecast import PRAISED
 from pipeline.reads import Reads, together
-from pipeline.records import Answer, Plan, Request, Sampling, Strength, Strengths, TaskName
+from pipeline.records import Answer, Plan, Request, Restaurant, Sampling, Strength, Strengths
 from pipeline.restaurants import Tokenised
 from pipeline.tasks.aspects import MENTIONS, Praises, aspect_of
 from pipeline.tasks.claims import RULES, Claim, merge, parse, said, verify
+from pipeline.tasks.comparison import ComparisonTask
+from pipeline.tasks.kind import Row, TaskKind
 from pipeline.tasks.overlap import quote, same
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, does_not_read, explain, main_language, make_request
 from pipeline.tasks.sentiment import SentimentTask
@@ -37,12 +38,14 @@ LEAST, MOST = 3, 10
 sentences of the reviews themselves come after them."""
 MOST_QUOTED = 200
 """Letters of a quote."""
+PRAISED = 0.65
+"""Of the reviews, how many are asked about once more; by then most are gone from the prefix cache (see `planning._evict`)."""
 
 
 class StrengthsTask:
     """Finds what guests praise in each chunk."""
 
-    name: TaskName = "strengths"
+    name: str = "strengths"
     wording = f"{SYSTEM} {NEUTRAL} {INSTRUCTION} {SAMPLING} {Praises.wording} {MENTIONS} {RULES} {LEAST} {MOST} {MOST_QUOTED}"
 
     def __init__(self, tokens: Tokens, readable: Collection[str], sentiment: SentimentTask) -> None:
@@ -129,3 +132,25 @@ class StrengthsTask:
         prompt = concatenate(shared, self._tails[language])
         name, common = restaurant.restaurant.restaurant_id, self._chunks.common(language)
         return make_request("strengths", "find", name, prompt, SAMPLING, number, len(shared), common)
+
+
+def praised(strengths: Strengths | None, _: Restaurant) -> Row:
+    """Its columns; none where there is no result."""
+    if strengths is None:
+        return {}
+    found = [
+        {"aspect": one.aspect, "claim": one.claim, "quote": one.quote, "review_ids": list(one.review_ids), "support": len(one.review_ids)}
+        for one in strengths.found
+    ]
+    return {"strengths": found, "dropped_claims": strengths.dropped}
+
+
+KIND = TaskKind(
+    "strengths",
+    3,
+    f"{StrengthsTask.wording} {ComparisonTask.wording}",
+    make=lambda means: StrengthsTask(means.tokens, means.readable, means.sentiment),
+    row=praised,
+    output_tokens={"find": 28, "compare": 31, "strength": 20},
+)
+"""Both stages; the comparison is made where the first stages of all peers are there (`comparison.py`)."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import TaskFailed
 from pipeline.reads import Reads
-from pipeline.records import Answer, Plan, Request, Review, Sampling, Summary, TaskName, TokenIds
+from pipeline.records import Answer, Plan, Request, Restaurant, Review, Sampling, Summary, TokenIds
 from pipeline.restaurants import Tokenised, cut, place
+from pipeline.tasks.kind import Row, TaskKind
 from pipeline.tasks.overlap import RULES, content_words, distinct, repetitive, representative, spoken, supporting
 from pipeline.tasks.prompts import NEUTRAL, SYSTEM, ChunkPrompt, main_language, make_request
 from pipeline.tokens import Tokens, concatenate
@@ -76,7 +77,7 @@ class SummaryTask:
     """Summarises a restaurant's chunks. Every sentence is one that a review supports; where the model does not read the reviews' language,
     or too little of what it says is supported, the reviews' own sentences are taken."""
 
-    name: TaskName = "summary"
+    name: str = "summary"
     wording = f"{SYSTEM} {NEUTRAL} {WORDING} {RULES} {LEAST_SENTENCES} {ENOUGH_SENTENCES} {LEAST_WORDS} {MOST_LETTERS} in one language"
 
     def __init__(self, tokens: Tokens, readable: Collection[str], wording: Mapping[str, Wording] = WORDING) -> None:
@@ -155,6 +156,24 @@ class SummaryTask:
         most = budget // (2 * ENOUGH_SENTENCES) - _LINE_MARKS
         encoded = self._tokens.encode([sentence for _, sentences in group for sentence in sentences], most)
         return [concatenate(self._tokens.part("- "), one.ids, self._tokens.part("\n")) for one in encoded]
+
+
+def summarised(summary: Summary | None, _: Restaurant) -> Row:
+    """Its columns; none where there is no summary."""
+    if summary is None:
+        return {}
+    sentences = [{"text": text, "review_ids": list(ids)} for text, ids in zip(summary.sentences, summary.review_ids, strict=True)]
+    return {"summary": summary.text, "summary_kind": summary.kind, "summary_support": summary.support, "summary_sentences": sentences}
+
+
+KIND = TaskKind(
+    "summary",
+    2,
+    SummaryTask.wording,
+    make=lambda means: SummaryTask(means.tokens, means.readable),
+    row=summarised,
+    output_tokens={"part": 83, "merge": 60},
+)
 
 
 def fitting(places: Sequence[bytes], sizes: Sequence[int], budget: int) -> list[range]:
