@@ -6,6 +6,7 @@ MODEL  ?=
 ARGS   ?=
 DEVICE ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
 TESTS  ?= tests
+LONG   := kill or cloud or package
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -13,10 +14,10 @@ LOCK  := requirements-$(DEVICE).lock
 STAMP := $(VENV)/installed-$(DEVICE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run bench test test-kill lint lock clean
+.PHONY: help setup model run bench test test-kill test-cloud test-package lint readme lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make run INPUT=reviews.parquet OUTPUT=results MODEL=NAME_OR_FOLDER ARGS="--limit 5"'
 	@echo '  $(BIN)/python -m jobs expand-queries data/sample/queries.parquet --output expanded'
@@ -28,20 +29,32 @@ $(STAMP): $(LOCK) pyproject.toml .ci/install
 	@PYTHON="$(PYTHON)" bash .ci/install $(DEVICE) $(LOCK) $(VENV)
 	@rm -f $(VENV)/installed-* && touch $@
 
+model: $(STAMP) ## prepare the embedded model (else the first run does)
+	@$(BIN)/python -c 'from pipeline import machine, models; models.get(models.EMBEDDED, machine.MODEL_CACHE.expanduser())'
+
 run: $(STAMP) ## analyse INPUT (the sample when none is given) into OUTPUT
 	@$(BIN)/python -m jobs analyze $(INPUT) --device $(DEVICE) --output $(OUTPUT) $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 test: $(STAMP) ## run the tests, those with the real model included
-	@$(BIN)/python -m pytest -m "not kill" $(TESTS)
+	@$(BIN)/python -m pytest -m "not ($(LONG))" $(TESTS)
 
 test-kill: $(STAMP) ## run the long suites: kills at every step, hostile files, sequences of changes
 	@$(BIN)/python -m pytest -m kill $(TESTS)
+
+test-cloud: $(STAMP) ## results in an object store: an S3-compatible server on loopback that breaks off, refuses and sees its clients die
+	@$(BIN)/python -m pytest -m cloud $(TESTS)
+
+test-package: $(STAMP) ## build wheel and source distribution, install each into an empty environment; check the images
+	@$(BIN)/python -m pytest -m package $(TESTS)
 
 bench: $(STAMP) ## this job beside other ways to ask the same, on INPUT (made-up reviews when none is given)
 	@$(BIN)/python -m jobs benchmark ways $(if $(filter file,$(origin INPUT)),,$(INPUT)) --device $(DEVICE) --output bench $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+readme: $(STAMP) ## write the generated parts of README.md anew
+	@$(BIN)/python tests/readme.py README.md
 
 lock: $(STAMP) ## resolve the exact versions of both devices anew
 	@BIN=$(BIN) bash .ci/lock

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from jobs.completion import complete_places
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
@@ -40,7 +43,13 @@ class LazyGroup(click.Group):
         for param in command.params:
             if isinstance(param, click.Option):
                 param.show_envvar = True
+        complete_places(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands by name, and options; Click's own way imports every command that fits."""
+        named = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

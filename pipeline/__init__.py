@@ -10,7 +10,16 @@ analysis.py is these stations in a row; api.py makes one call of it, `from pipel
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what a type checker sees of the names below
+    from pipeline.api import analyze as analyze
+    from pipeline.engine import VllmEngine as VllmEngine
+    from pipeline.job import Job as Job
+    from pipeline.order import ORDERS as ORDERS
+    from pipeline.reviews import Selection as Selection
+    from pipeline.reviews import read as read
+    from pipeline.run import Loop as Loop
 
 _PUBLIC = {
     "analyze": "pipeline.api",

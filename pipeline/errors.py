@@ -16,19 +16,20 @@ class JobError(Exception):
 
 
 class BadData(JobError):
-    """The dump exists but cannot be used: not Parquet, damaged, a column missing or of the wrong type."""
+    """Bad data: the dump is there but cannot be used: not Parquet, damaged, a column missing or of the wrong type."""
 
     exit_code = 65
 
 
 class NoInput(JobError):
-    """A named input does not exist."""
+    """No such input."""
 
     exit_code = 66
 
 
 class TryAgain(JobError):
-    """Nothing is wrong with what was asked; the same command may succeed later."""
+    """Try again: another run is writing there, the disk is full, the input changed while it was read, the engine died. The same command may
+    succeed later."""
 
     exit_code = 75
 
@@ -38,7 +39,7 @@ class EngineDied(TryAgain):
 
 
 class BadConfiguration(JobError):
-    """An option, a model or an output place that cannot work."""
+    """Bad configuration: an option, a model or an output place that cannot work."""
 
     exit_code = 78
 
