@@ -12,11 +12,13 @@ import click
 
 from jobs.cost_lines import level_lines
 from jobs.machine_options import machine_options
+from jobs.observed import Run
 from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.progress import TerminalProgress
 from jobs.run_options import costs, exit_code, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
+from jobs.watch_options import observed, progress_in_format, watch_options
 from pipeline.analysis import Committed
 from pipeline.api import analyze as run_analysis
 from pipeline.errors import JobError
@@ -70,8 +72,9 @@ MOST_NAMED = 10
 )
 @priority_options
 @run_options("restaurants", output="results")
+@watch_options
 @machine_options
-def analyze(max_failed: tuple[float, bool], skip_exit_code: int, **options: Any) -> None:
+def analyze(max_failed: tuple[float, bool], skip_exit_code: int, metrics: Path | None, **options: Any) -> None:
     """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
 
     Restaurants that have not changed since the committed run are carried over, and answers in the store are not asked again: after a
@@ -82,18 +85,20 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, **options: Any)
       python -m jobs analyze reviews.parquet --output results
       python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
     """
-    stop, progress = StopSignals(), TerminalProgress()
-    try:
-        done = run_analysis(**asked_for(**options), progress=progress, stop=stop)
-    except JobError:
-        stop()  # an engine that dies after a stop signal is part of the stop
-        raise
-    finally:
-        progress.close()
-    if not done.nothing_new:
-        click.echo(closing_table(done))
-    click.echo(str(done.manifest_path))
-    sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
+    stop, progress = StopSignals(), progress_in_format(TerminalProgress())
+    asked, run = asked_for(**options), Run("analyze", options["inputs"], options["output"], options["date"])
+    with observed(run, metrics, progress) as watched:
+        try:
+            done = watched.done = run_analysis(**asked, progress=progress, stop=stop, run_id=run.run_id)
+        except JobError:
+            stop()  # an engine that dies after a stop signal is part of the stop
+            raise
+        finally:
+            progress.close()
+        if not done.nothing_new:
+            click.echo(closing_table(done))
+        click.echo(str(done.manifest_path))
+        sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
 
 
 def asked_for(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from jobs.completion import complete_places
+from jobs.config import load_config
+from jobs.option_names import PREFIX, say_where, typed_name, variable
+from jobs.print_config import HELP, OPTION, effective
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
@@ -39,12 +42,31 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = _imported(cmd_name)
+        command = copy.copy(_imported(cmd_name))
         for param in command.params:
             if isinstance(param, click.Option):
                 param.show_envvar = True
+                if param.envvar is None and param.name != typed_name(param).replace("-", "_"):
+                    param.envvar = variable(cmd_name, param)  # called as it is typed
         complete_places(command)
+        if not isinstance(command, click.Group):
+            printing = click.Option([OPTION], is_flag=True, expose_value=False, allow_from_autoenv=False, help=HELP)
+            command.params = [*command.params, printing]
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command and OPTION in rest and not isinstance(command, click.Group) and not ctx.resilient_parsing:
+            click.echo(effective(command, name, rest, ctx))
+            ctx.exit()
+        return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.BadParameter as error:
+            say_where(error)
+            raise
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands by name, and options; Click's own way imports every command that fits."""
@@ -56,36 +78,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _load_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    group = ctx.command
-    assert isinstance(group, click.Group)
-    defaults: dict[str, dict[str, Any]] = {}
-    for name, options in tables.items():
-        command = group.get_command(ctx, name)
-        if command is None or not isinstance(options, dict):
-            raise click.BadParameter(f"{path}: [{name}] is no command's table; there are {', '.join(COMMANDS)}")
-        known = {param.name for param in command.params if isinstance(param, click.Option)}
-        defaults[name] = {option.replace("-", "_"): value for option, value in options.items()}
-        if unknown := sorted(set(defaults[name]) - known):
-            raise click.BadParameter(f"{path}: [{name}] has no option {', '.join(unknown)}")
-    planned = {param.name for param in _imported("plan").params} if "analyze" in defaults else set()
-    both = {option: value for option, value in defaults.get("analyze", {}).items() if option in planned}
-    ctx.default_map = defaults | {"plan": both | defaults.get("plan", {})}
-
-
-@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "REVIEW_DIGEST", "show_default": True, "max_content_width": 110})
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": PREFIX, "show_default": True, "max_content_width": 110})
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    callback=_load_config,
+    callback=load_config,
     is_eager=True,
     expose_value=False,
+    show_envvar=True,
     help="TOML file with a table per command, e.g. [analyze] with order = 'fifo'. Environment and command line win over it.",
 )
 @click.version_option(package_name="review-digest")

@@ -11,10 +11,12 @@ from typing import Any
 import click
 
 from jobs.machine_options import machine_options, make_machine
+from jobs.observed import Run
 from jobs.options import columns_of
 from jobs.progress import TerminalProgress
 from jobs.run_options import costs, exit_code, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
+from jobs.watch_options import observed, progress_in_format, watch_options
 from pipeline.analysis import Committed
 from pipeline.asked_queries import TASK
 from pipeline.errors import JobError
@@ -30,6 +32,7 @@ from pipeline.reviews import Selection
 @click.argument("queries", nargs=-1, required=True, metavar="QUERIES...")
 @click.option("--column", multiple=True, callback=columns_of(QUERIES), metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @run_options("queries", output="expanded")
+@watch_options
 @machine_options
 def expand_queries(
     queries: Sequence[str],
@@ -49,6 +52,7 @@ def expand_queries(
     priority_by_prefill_cost: bool,
     max_failed: tuple[float, bool],
     skip_exit_code: int,
+    metrics: Path | None,
     **machine: Any,
 ) -> None:
     """Find other words for the search queries in QUERIES (Parquet files, globs, folders, object-store URIs).
@@ -62,7 +66,7 @@ def expand_queries(
       python -m jobs expand-queries tonight.parquet --column text=Query --update --output expanded
     """
     stop = StopSignals()
-    progress = TerminalProgress(doing="expanding", what="queries")
+    progress = progress_in_format(TerminalProgress(doing="expanding", what="queries"), "queries")
     job = Job(
         inputs=queries,
         output=partition(output, date),
@@ -75,18 +79,19 @@ def expand_queries(
         max_input_bytes=max_input_bytes,
         limits=Limits(stop_at, max_prompt_tokens),
     )
-    rule = choose(order, use_priority_queue, priority_by_prefill_cost)
-    try:
-        done = expand(job, rule, make_machine(**machine, tell=progress.stage), progress, stop)
-    except JobError:
-        stop()  # an engine that dies after a stop signal is part of the stop
-        raise
-    finally:
-        progress.close()
-    if not done.nothing_new:
-        click.echo(closing_table(done))
-    click.echo(str(done.manifest_path))
-    sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
+    rule, run = choose(order, use_priority_queue, priority_by_prefill_cost), Run("expand-queries", queries, output, date)
+    with observed(run, metrics, progress) as watched:
+        try:
+            done = watched.done = expand(job, rule, make_machine(**machine, tell=progress.stage), progress, stop, run.run_id)
+        except JobError:
+            stop()  # an engine that dies after a stop signal is part of the stop
+            raise
+        finally:
+            progress.close()
+        if not done.nothing_new:
+            click.echo(closing_table(done))
+        click.echo(str(done.manifest_path))
+        sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
 
 
 def closing_table(done: Committed) -> str:

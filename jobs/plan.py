@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from jobs.analyze import analyze, asked_for
+from jobs.option_names import variable
 from jobs.plan_page import page
 from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
+from jobs.watch_options import progress_in_format
 from pipeline.api import job_for
 from pipeline.machine import Unloaded, local_machine
 from pipeline.order import ORDERS
@@ -20,7 +22,7 @@ from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
 
-ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "verbose")
+ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "verbose", "metrics")
 MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
 
 
@@ -29,7 +31,7 @@ def _options_of_analyze() -> list[click.Parameter]:
     options = []
     for option in (copy.copy(one) for one in analyze.params if one.name not in ONLY_OF_A_RUN):
         if isinstance(option, click.Option) and option.envvar is None and option.name:
-            option.envvar = f"REVIEW_DIGEST_ANALYZE_{option.name.upper()}"
+            option.envvar = variable("analyze", option)
         options.append(option)
     return options
 
@@ -56,7 +58,7 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     """
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
-    progress = TerminalProgress()
+    progress = progress_in_format(TerminalProgress())
     asked = asked_for(**options)
     order = ORDERS[asked.pop("order")]
     local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)

@@ -79,23 +79,31 @@ class Committed:
 
 
 def analyze(
-    job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None, frame: pl.LazyFrame | None = None
+    job: Job,
+    order: Order,
+    machine: Machine,
+    progress: Progress,
+    stop: Stop | None = None,
+    frame: pl.LazyFrame | None = None,
+    run_id: str | None = None,
 ) -> Committed:
     """Reads the dump, or a `frame` in place of the job's inputs, asks the model what is not known yet, commits. Raises the errors of
     `pipeline.errors`; then nothing that readers see has changed, and the same command goes on where this one ended. `stop` is called
-    between two steps and may raise to end the run."""
+    between two steps and may raise to end the run. `run_id`: of `results.new_run_id`, where somebody has to know it beforehand."""
     stop = stop or Stop()
     seconds: dict[str, float] = {}
     place = place_of(job.output)
     with place.locked() as work, scratch_in(work) as scratch:
+        run_id = results.run_id_for(work, run_id)
         before = previous.find(Results, place, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
             progress.stage("reading " + (", ".join(job.inputs) or "a frame"))
             inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]
             dump = read(inputs, job.columns, job.selection, job.max_input_bytes, scratch)
             queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
+        progress.passed("read", {**dump.figures, "seconds": seconds["read"]})
         with measured(seconds, "load"):
-            runtime = Runtime(machine)
+            runtime = Runtime(machine, lambda took: progress.passed("loaded", {"seconds": took}))
         with measured(seconds, "generate"), opened_store(job, work, runtime, progress) as store:
             fits = fits_for(dump.languages, runtime, store, progress, stop, job.recalibrate, job.calibrate_on, dump)
             changed = changes(dump, job, runtime, fits, before)
@@ -124,7 +132,6 @@ def analyze(
         stop()
         with measured(seconds, "write"):
             progress.stage("writing")
-            run_id = results.new_run_id()
 
             def described(agreed: Agreement | None, deadlines: Mapping[str, Any] | None) -> dict[str, Any]:
                 if agreed and agreed.warning:

@@ -59,6 +59,7 @@ def analyze(
     verbose: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    run_id: str | None = None,
     **job: Unpack[Options],
 ) -> Committed:
     """Analyses reviews into `output`, a folder or a URI, as the command: what is there already is carried over, and answers that were paid
@@ -66,7 +67,8 @@ def analyze(
 
     `reviews`: Parquet files, globs, folders or object-store URIs, or a frame with the contract's columns. `order`: a name of ORDERS.
     `model` to `verbose`: see `machine.local_machine`. `progress` is told what happens, nobody unless it is given; `stop` is called between
-    two steps of the engine and may raise to end the run. `job`: see Job.
+    two steps of the engine and may raise to end the run. `run_id`: the run's name, of `results.new_run_id`, where somebody has to know it
+    beforehand. `job`: see Job.
 
     Raises the errors of `pipeline.errors`, and what a lazy frame raises; then nothing that readers see has changed, and the same call goes
     on where this one ended.
@@ -80,7 +82,7 @@ def analyze(
         frame = reviews.lazy()
     else:
         inputs = [str(one) for one in ([reviews] if isinstance(reviews, (str, Path)) else reviews)]
-    return run(job_for(inputs, output, **job), ORDERS[order], machine, told, stop, frame)
+    return run(job_for(inputs, output, **job), ORDERS[order], machine, told, stop, frame, run_id)
 
 
 def job_for(inputs: Sequence[str], output: str | Path, **options: Unpack[Options]) -> Job:

@@ -88,6 +88,13 @@ class Dump:
         return int(self.counts["reviews"].sum())
 
     @property
+    def figures(self) -> dict[str, int]:
+        """How much was read: files, reviews and their bytes, restaurants with a review, rejects."""
+        rejects = self.rejected.scan().select(pl.len()).collect().item()
+        counts = {"reviews": self.height, "rejects": int(rejects), "restaurants": len(self.names)}
+        return {"files": len(self.files), **counts, "bytes": self.size}
+
+    @property
     def size(self) -> int:
         """Bytes of the reviews that were read."""
         return self.spread.size

@@ -27,19 +27,22 @@ from pipeline.tasks.query_expansion import QueryExpansionTask
 from pipeline.watched import watched
 
 
-def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None) -> Committed:
+def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: Stop | None = None, run_id: str | None = None) -> Committed:
     """Reads the queries (`job.inputs`), asks the model what is not known yet, commits. Raises the errors of `pipeline.errors`; then nothing
-    that readers see has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise."""
+    that readers see has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise.
+    `run_id`: as of `analysis.analyze`."""
     stop = stop or Stop()
     seconds: dict[str, float] = {}
     place = place_of(job.output)
     with place.locked() as work:
+        run_id = results.run_id_for(work, run_id)
         before = previous.find(Expanded, place, job.selection, job.update, progress.stage)
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             queries = read_queries(job.inputs, job.columns, job.selection.limit, job.max_input_bytes)
+        progress.passed("read", {**queries.figures, "seconds": seconds["read"]})
         with measured(seconds, "load"):
-            runtime = Runtime(machine)
+            runtime = Runtime(machine, lambda took: progress.passed("loaded", {"seconds": took}))
         with measured(seconds, "generate"), opened_store(job, work, runtime, progress) as store:
             fits = fits_for(queries.languages, runtime, store, progress, stop, job.recalibrate)
             readable = {language for language, one in fits.items() if one.readable}
@@ -65,7 +68,6 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         stop()
         with measured(seconds, "write"):
             progress.stage("writing")
-            run_id = results.new_run_id()
             described = described_run(job, order, runtime, fits, before) | {"store": answers, "costs": costs}
             tally = Tally(Expanded, marks.keys())
             tally.add(tables)

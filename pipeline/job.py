@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline.limits import Limits
 from pipeline.priorities import Priorities
@@ -25,10 +25,15 @@ LEAST_CHUNK_TOKENS = 512
 """Two partial summaries have to fit one prompt, else merging would never end."""
 
 
+Station = Literal["read", "loaded"]
+
+
 class Progress(Observer, Protocol):
-    """What the run tells while it works."""
+    """What the run tells while it works. `stage`: a line for people. `passed`: a station of the flow lies behind the run; `figures`: counts
+    of what was `read`, `seconds` that it or loading the engine took."""
 
     def stage(self, what: str) -> None: ...
+    def passed(self, station: Station, figures: Mapping[str, float]) -> None: ...
     def planned(self, restaurants: int, prompt_tokens: int) -> None: ...
 
 
@@ -36,6 +41,7 @@ class Silent:
     """Tells nobody."""
 
     def stage(self, what: str) -> None: ...
+    def passed(self, station: Station, figures: Mapping[str, float]) -> None: ...
     def planned(self, restaurants: int, prompt_tokens: int) -> None: ...
     def admitted(self, restaurant: Restaurant) -> None: ...
     def asked(self, request: Request) -> None: ...

@@ -36,6 +36,11 @@ class Queries:
         """Of its queries."""
         return set(self.rows["language"].unique())
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """How much was read: files, queries, rejects."""
+        return {"files": len(self.files), "queries": self.rows.height, "rejects": self.rejects.height}
+
     def without(self, names: Collection[str]) -> Queries:
         """The others' rows; all rejects."""
         these = pl.DataFrame({"query_id": pl.Series(sorted(names), dtype=pl.String)})

@@ -124,6 +124,16 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
+def run_id_for(output: Path, given: str | None) -> str:
+    """`given`, or a new one. Raises BadConfiguration where it is not of the form by which leftovers are known, or is taken."""
+    run_id = given or new_run_id()
+    if not _RUN_ID.fullmatch(run_id):
+        raise BadConfiguration(f"run id {run_id!r}: is none like {new_run_id()}; take one of pipeline.results.new_run_id()")
+    if (output / RUNS / run_id).exists():
+        raise BadConfiguration(f"{output}: has a run {run_id} already; take another of pipeline.results.new_run_id()")
+    return run_id
+
+
 def write(
     output: Path,
     run_id: str,

@@ -48,11 +48,12 @@ class Machine(Protocol):
 class Runtime:
     """One machine's model, tokenizer and engine."""
 
-    def __init__(self, machine: Machine) -> None:
-        """Finds the model's files; converts or downloads them where that is needed. Raises BadConfiguration."""
+    def __init__(self, machine: Machine, loaded: Callable[[float], None] = lambda _: None) -> None:
+        """Finds the model's files; converts or downloads them where that is needed. `loaded` is told when the engine is there, and the
+        seconds that it took. Raises BadConfiguration."""
         self.machine = machine
         self.model = machine.model()
-        self.engine = DeferredEngine(lambda: machine.engine(self.model), machine.max_model_len, machine.window)
+        self.engine = DeferredEngine(lambda: machine.engine(self.model), machine.max_model_len, machine.window, loaded)
         self._tokens_s = 0.0
 
     @property
@@ -91,11 +92,11 @@ class Weightless(Runtime):
 class DeferredEngine:
     """An engine that is loaded with the first request it is given."""
 
-    def __init__(self, load: Callable[[], Engine], max_model_len: int, window: int) -> None:
+    def __init__(self, load: Callable[[], Engine], max_model_len: int, window: int, told: Callable[[float], None] = lambda _: None) -> None:
         self.max_model_len, self.window = max_model_len, window
         self.loaded_s = 0.0
         """Seconds that loading took; 0 where nothing was asked."""
-        self._load = load
+        self._load, self._told = load, told
         self._loaded: Engine | None = None
         self._around: Engine | None = None
         self._spent_before = Spent()
@@ -128,6 +129,7 @@ class DeferredEngine:
             self._loaded = self._load()
             self.loaded_s = round(time.monotonic() - began, 3)
             self._spent_before = self.steps.spent
+            self._told(self.loaded_s)
         return self._loaded
 
     def start_over(self, feed: Feed, as_text: bool = False, around: Callable[[Engine], Engine] | None = None) -> int | None:

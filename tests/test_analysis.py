@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline import results
 from pipeline.analysis import analyze
 from pipeline.errors import BadConfiguration, Stopped, TryAgain
-from pipeline.job import Job, Stop
+from pipeline.job import Job, Silent, Stop
 from pipeline.order import ORDERS
 from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
@@ -48,15 +48,6 @@ class FakeMachine:
         self.loaded += 1
         self.engines.append(DeterministicEngine(**self._engine))
         return self.engines[-1]
-
-
-class Silent:
-    def stage(self, what): ...
-    def planned(self, restaurants, prompt_tokens): ...
-    def admitted(self, restaurant): ...
-    def asked(self, request): ...
-    def answered(self, request, answer): ...
-    def finished(self, outcome): ...
 
 
 def rows(sizes, broken=0):

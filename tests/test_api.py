@@ -9,7 +9,7 @@ from test_incremental import reviews, text_of
 
 import pipeline
 from jobs.analyze import analyze as command
-from pipeline import api
+from pipeline import api, results
 from pipeline.errors import BadConfiguration, BadData
 from pipeline.reviews import Selection
 
@@ -85,3 +85,23 @@ def test_nothing_is_left_of_a_frame_that_cannot_be_used(machines, frame, tmp_pat
 def test_an_unknown_order_names_those_there_are(machines, frame, tmp_path):
     with pytest.raises(BadConfiguration, match="fifo"):
         pipeline.analyze(frame, tmp_path / "out", order="lifo")
+
+
+def test_a_run_has_the_name_that_it_is_given(machines, frame, tmp_path):
+    name = results.new_run_id()
+    assert pipeline.analyze(frame, tmp_path / "out", run_id=name).folder.name == name
+    assert results.committed(tmp_path / "out")[1]["run_id"] == name
+
+
+@pytest.mark.parametrize("name", ["nightly", "../../elsewhere"])
+def test_a_name_by_which_no_leftover_would_be_known_is_refused(machines, frame, tmp_path, name):
+    with pytest.raises(BadConfiguration, match="new_run_id"):
+        pipeline.analyze(frame, tmp_path / "out", run_id=name)
+
+
+def test_a_name_that_is_taken_is_refused_and_its_run_stays(machines, frame, tmp_path):
+    done = pipeline.analyze(frame, tmp_path / "out")
+    before = sorted(path.name for path in done.folder.iterdir())
+    with pytest.raises(BadConfiguration, match="already"):
+        pipeline.analyze(frame.head(3), tmp_path / "out", run_id=done.manifest["run_id"])
+    assert sorted(path.name for path in done.folder.iterdir()) == before
