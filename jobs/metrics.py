@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from jobs.observed import End, Run
 from jobs.run_gauges import GAUGES, OF_A_COMMIT, OF_ALL, PREFIX, Key, figures
 from pipeline import durable
-from pipeline.errors import BadConfiguration
-from pipeline.results import committed
+from pipeline.errors import JobError
+from pipeline.places import inside, place_of
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -37,7 +37,7 @@ class Metrics:
 
     def ended(self, run: Run, end: End) -> None:
         """Raises OSError where the file cannot be written; then it is as before."""
-        labels = run.command, str(run.output.absolute())
+        labels = run.command, str(run.output if isinstance(run.output, str) else run.output.absolute())
         now = self._kept(labels) or _of_committed(run)
         if end.done is not None:
             now[("last_success_timestamp_seconds", ())] = end.at.timestamp()
@@ -94,10 +94,10 @@ class _Collected:
 def _of_committed(run: Run) -> dict[Key, float]:
     """What the results say that readers see; nothing before the first, or where they are damaged."""
     try:
-        there = committed(run.output / f"dt={run.date}" if run.date else run.output)
+        there = place_of(inside(run.output, f"dt={run.date}") if run.date else run.output).committed()
         if there is None:
             return {}
         finished = datetime.fromisoformat(there[1]["finished_at"]).timestamp()
         return {**figures(there[1], there[1]["seconds"]), ("last_success_timestamp_seconds", ()): finished}
-    except (BadConfiguration, KeyError, TypeError, ValueError):  # of another version, or mended by hand
+    except (JobError, KeyError, TypeError, ValueError):  # of another version, or mended by hand
         return {}

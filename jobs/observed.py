@@ -23,7 +23,7 @@ class Run:
 
     command: str
     inputs: Sequence[str]
-    output: Path
+    output: Path | str
     date: str | None
     run_id: str = field(default_factory=new_run_id)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
