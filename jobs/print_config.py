@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from jobs.config import NOT_IN_A_FILE
+from jobs.masking import MASK, is_secret, masked
 from jobs.option_names import command_name, origin, typed_name
-from jobs.secrets import MASK, is_secret, masked
 from pipeline.printable import printable
 
 OPTION = "--print-config"

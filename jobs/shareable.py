@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jobs.secrets import masked
+from jobs.masking import masked
 from pipeline.errors import JobError, Stopped
 from pipeline.printable import printable
 

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 from test_cli import assert_clean_error, jobs
 
-from jobs.secrets import is_secret, masked
+from jobs.masking import is_secret, masked
 
 SOURCES = ("command line", "environment", "file", "default")
 CHUNKS = dict(zip(SOURCES, (1000, 1001, 1002, 2560), strict=True))

@@ -82,7 +82,7 @@ class Server:
         if fault is None:
             return self._app(environ, start)
         if fault.act == "refuse":
-            environ["wsgi.input"].read()
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start(fault.status, [("Content-Type", "application/xml")])
             return [fault.body]
         if fault.after:
