@@ -13,8 +13,11 @@ BIN   := $(VENV)/bin
 LOCK  := requirements-$(DEVICE).lock
 STAMP := $(VENV)/installed-$(DEVICE)
 
+AIRFLOW      := .venv-airflow
+AIRFLOW_LOCK := requirements-airflow.lock
+
 .DEFAULT_GOAL := help
-.PHONY: help setup model run bench test test-kill test-cloud test-package lint readme lock clean
+.PHONY: help setup model run bench test test-kill test-cloud test-package test-airflow lint readme lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +50,12 @@ test-cloud: $(STAMP) ## results in an object store: an S3-compatible server on l
 test-package: $(STAMP) ## build wheel and source distribution, install each into an empty environment; check the images
 	@$(BIN)/python -m pytest -m package $(TESTS)
 
+test-airflow: $(STAMP) $(AIRFLOW)/installed ## the DAGs of jobs/dags, run by Airflow in an environment of its own
+	@$(AIRFLOW)/bin/python -m pytest --confcutdir tests/dags tests/dags
+
+$(AIRFLOW)/installed: $(AIRFLOW_LOCK) .ci/install-airflow | $(STAMP)
+	@bash .ci/install-airflow $(AIRFLOW_LOCK) $(AIRFLOW) $(BIN) && touch $@
+
 bench: $(STAMP) ## this job beside other ways to ask the same, on INPUT (made-up reviews when none is given)
 	@$(BIN)/python -m jobs benchmark ways $(if $(filter file,$(origin INPUT)),,$(INPUT)) --device $(DEVICE) --output bench $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
@@ -60,5 +69,5 @@ lock: $(STAMP) ## resolve the exact versions of both devices anew
 	@BIN=$(BIN) bash .ci/lock
 
 clean: ## remove the environment, and caches (results and the prepared model stay)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(AIRFLOW) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,10 +15,9 @@ from jobs.machine_options import machine_options
 from jobs.observed import Run
 from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
-from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, partition, results_line, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
-from jobs.watch_options import observed, progress_in_format, watch_options
+from jobs.watch_options import observed, progress_for, watch_options
 from pipeline.analysis import Committed
 from pipeline.api import analyze as run_analysis
 from pipeline.errors import JobError
@@ -74,7 +73,7 @@ MOST_NAMED = 10
 @run_options("restaurants", output="results")
 @watch_options
 @machine_options
-def analyze(max_failed: tuple[float, bool], skip_exit_code: int, metrics: Path | None, **options: Any) -> None:
+def analyze(max_failed: tuple[float, bool], skip_exit_code: int, quiet: bool, metrics: Path | None, **options: Any) -> None:
     """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
 
     Restaurants that have not changed since the committed run are carried over, and answers in the store are not asked again: after a
@@ -85,7 +84,8 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, metrics: Path |
       python -m jobs analyze reviews.parquet --output results
       python -m jobs analyze 'dumps/*.parquet' --column text=Review --limit 5 --output trial
     """
-    stop, progress = StopSignals(), progress_in_format(TerminalProgress())
+    stop = StopSignals()
+    progress = progress_for(quiet)
     asked, run = asked_for(**options), Run("analyze", options["inputs"], options["output"], options["date"])
     with observed(run, metrics, progress) as watched:
         try:
@@ -95,9 +95,12 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, metrics: Path |
             raise
         finally:
             progress.close()
-        if not done.nothing_new:
-            click.echo(closing_table(done))
-        click.echo(str(done.manifest_path))
+        if not quiet:
+            if not done.nothing_new:
+                click.echo(closing_table(done))
+            click.echo(str(done.manifest_path))
+        if missing := missing_line(done, max_failed, "restaurants"):
+            progress.warn(missing)
         sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
 
 

@@ -133,7 +133,7 @@ def summaries(
     cases = summary_wordings.cases(group(read(inputs, column)), skip, restaurants, reviews, reviews, seed)
     runtime = Runtime(make_machine(**machine, tell=progress.stage))
     chosen = {name: known[name] for name in wording or known}
-    with Store(store, runtime.identity, progress.stage) as answers:
+    with Store(store, runtime.identity, progress.warn) as answers:
         found = summary_wordings.measure(cases, chosen, runtime.tokens, runtime.engine, answers, seed, progress.stage, stop)
     click.echo(json.dumps({"model": runtime.model.name, "skip": skip, "reviews": reviews, "seed": seed, **found}, indent=2))
 

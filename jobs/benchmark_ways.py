@@ -109,7 +109,7 @@ def _network(runtime: Runtime, weight_bytes: int, progress: TerminalProgress) ->
     try:
         return network(runtime.model.folder, weight_bytes)
     except BadConfiguration as error:
-        progress.stage(f"warning: {error}")
+        progress.warn(str(error))
         return None
 
 

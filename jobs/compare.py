@@ -202,7 +202,7 @@ class _Asked:
 
     def of_past_run(self, folder: Path) -> Compared:
         """The committed run of an output folder, its own order first."""
-        run = read_past_run(folder, self.progress.stage)
+        run = read_past_run(folder, self.progress.warn)
         engine = shape(run.options, run.feed, run.kv_blocks or kv_blocks(_files(run.model, self.machine), run.options))
         own = [ORDERS[run.order]] if run.order in ORDERS else []
         orders = list(dict.fromkeys([*own, *self.orders]))

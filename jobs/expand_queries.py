@@ -13,10 +13,9 @@ import click
 from jobs.machine_options import machine_options, make_machine
 from jobs.observed import Run
 from jobs.options import columns_of
-from jobs.progress import TerminalProgress
-from jobs.run_options import costs, exit_code, partition, results_line, run_options, statuses, store_folder, table
+from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
-from jobs.watch_options import observed, progress_in_format, watch_options
+from jobs.watch_options import observed, progress_for, watch_options
 from pipeline.analysis import Committed
 from pipeline.asked_queries import TASK
 from pipeline.errors import JobError
@@ -53,6 +52,7 @@ def expand_queries(
     max_failed: tuple[float, bool],
     skip_exit_code: int,
     metrics: Path | None,
+    quiet: bool,
     **machine: Any,
 ) -> None:
     """Find other words for the search queries in QUERIES (Parquet files, globs, folders, object-store URIs).
@@ -66,7 +66,7 @@ def expand_queries(
       python -m jobs expand-queries tonight.parquet --column text=Query --update --output expanded
     """
     stop = StopSignals()
-    progress = progress_in_format(TerminalProgress(doing="expanding", what="queries"), "queries")
+    progress = progress_for(quiet, doing="expanding", what="queries")
     job = Job(
         inputs=queries,
         output=partition(output, date),
@@ -88,9 +88,12 @@ def expand_queries(
             raise
         finally:
             progress.close()
-        if not done.nothing_new:
-            click.echo(closing_table(done))
-        click.echo(str(done.manifest_path))
+        if not quiet:
+            if not done.nothing_new:
+                click.echo(closing_table(done))
+            click.echo(str(done.manifest_path))
+        if missing := missing_line(done, max_failed, "queries"):
+            progress.warn(missing)
         sys.exit(exit_code(done, max_failed) or (skip_exit_code if done.nothing_new else 0))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from jobs.log import Log, numbers
 from jobs.observed import End, Run
 from jobs.pace import Pace
+from jobs.shareable import shareable
 from pipeline.job import Station
 from pipeline.records import Answer, Outcome, Request, Restaurant
 
@@ -33,7 +34,10 @@ class JsonProgress:
             self._log.line("committed", **counted, seconds=dict(end.done.seconds), **where)
 
     def stage(self, what: str) -> None:
-        self._log.say(what)
+        self._log.line("stage", message=shareable(what))
+
+    def warn(self, what: str) -> None:
+        self._log.line("warning", message=shareable(what))
 
     def passed(self, station: Station, figures: Mapping[str, float]) -> None:
         self._log.line(station, **figures)

@@ -28,32 +28,29 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from jobs.exit_codes import exit_code_of
-from jobs.shareable import message_of, shareable
+from jobs.shareable import message_of
 
 Event = Literal["started", "stage", "read", "loaded", "planned", "progress", "warning", "committed", "nothing_new", "failed"]
 _LEVELS = {"warning": "warning", "failed": "error"}
 
 
 class Log:
-    """`as_json`: whether this is wanted. `run_id`, `date`: of the run, once there is one."""
+    """`as_json`: whether this is wanted; `quiet`: of it, warnings and errors. `run_id`, `date`: of the run, once there is one."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.as_json = False
+        self.as_json = self.quiet = False
         self.run_id: str | None = None
         self.date: str | None = None
         self._stream = stream
 
     def line(self, event: Event, **figures: Any) -> None:
-        """Writes one line. A log that cannot be written is no reason to lose a night's work."""
+        """Writes one line; where it is quiet, none below a warning. A log that cannot be written is no reason to lose a night's work."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self.quiet and event not in _LEVELS:
+            return
         about = {"ts": moment, "level": _LEVELS.get(event, "info"), "event": event, "run_id": self.run_id, "date": self.date}
         with suppress(OSError, ValueError):
             print(json.dumps(about | figures), file=self._stream or sys.stderr, flush=True)
-
-    def say(self, what: str) -> None:
-        """What the pipeline tells people: a warning, or what begins now."""
-        message = what.removeprefix("warning: ")
-        self.line("stage" if message == what else "warning", message=shareable(message))
 
     def failed(self, error: BaseException) -> None:
         """The last line of a command that did not come to its end. Of an unexpected error the places in the code it came through."""

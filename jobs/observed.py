@@ -69,6 +69,6 @@ class Observed:
             tell()
         except Exception as error:
             with suppress(OSError, ValueError):  # nobody listens
-                self._warn(f"warning: {type(observer).__name__.lower()}: {first_line(error)}; the run does not depend on it")
+                self._warn(f"{type(observer).__name__.lower()}: {first_line(error)}; the run does not depend on it")
             return False
         return True

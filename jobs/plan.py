@@ -12,9 +12,8 @@ import click
 from jobs.analyze import analyze, asked_for
 from jobs.option_names import variable
 from jobs.plan_page import page
-from jobs.progress import TerminalProgress
 from jobs.stop import StopSignals
-from jobs.watch_options import progress_in_format
+from jobs.watch_options import progress_for
 from pipeline.api import job_for
 from pipeline.machine import Unloaded, local_machine
 from pipeline.order import ORDERS
@@ -22,7 +21,7 @@ from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
 
-ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "verbose", "metrics")
+ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "quiet", "verbose", "metrics")
 MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
 
 
@@ -58,11 +57,11 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     """
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
-    progress = progress_in_format(TerminalProgress())
+    progress = progress_for(quiet=False)
     asked = asked_for(**options)
     order = ORDERS[asked.pop("order")]
     local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
     job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)
     with tokenizer_of(local.name, local.cache.expanduser()) as model:
-        planned = make_plan(job, order, Unloaded.of(local, model), progress.stage, exact_reviews)
+        planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews)
     click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))

@@ -27,6 +27,9 @@ class TerminalProgress:
         self.close()
         print(f"{time.strftime('%H:%M:%S')} {what}", file=self._stream, flush=True)
 
+    def warn(self, what: str) -> None:
+        self.stage(f"warning: {what}")
+
     def passed(self, station: Station, figures: Mapping[str, float]) -> None: ...
 
     def planned(self, restaurants: int, prompt_tokens: int) -> None:

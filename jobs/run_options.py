@@ -88,6 +88,7 @@ def run_options(what: str, output: str) -> Callable[[F], F]:
         click.option(
             "--skip-exit-code", type=click.IntRange(0, 255), default=0, metavar="CODE", help="Exit code where nothing had to be done."
         ),
+        click.option("--quiet", is_flag=True, help="Say nothing while all is well: only warnings and errors, a line each, on stderr."),
     ]
 
     def add(command: F) -> F:
@@ -146,3 +147,12 @@ def exit_code(done: Committed, allowed: tuple[float, bool]) -> int:
     missing, total = done.manifest["counts"]["missing"], done.manifest["counts"]["selected"]
     limit, percent = allowed
     return PARTLY_FAILED if missing > (limit / 100 * total if percent else limit) else 0
+
+
+def missing_line(done: Committed, allowed: tuple[float, bool], what: str) -> str | None:
+    """Why the exit code is 3. None where it is not."""
+    if not exit_code(done, allowed):
+        return None
+    missing, total = done.manifest["counts"]["missing"], done.manifest["counts"]["selected"]
+    limit = f"{allowed[0]:g}{'%' * allowed[1]}"
+    return f"{missing:,} of {total:,} {what} failed or stayed pending (--max-failed {limit}), see status and error in {done.folder}"

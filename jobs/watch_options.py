@@ -15,6 +15,7 @@ from jobs.log import Log
 from jobs.metrics import Metrics
 from jobs.observed import Observed, Run, RunObserver
 from jobs.progress import TerminalProgress
+from jobs.quiet_progress import QuietProgress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,17 +48,23 @@ def watch_options(command: F) -> F:
     return command
 
 
-def progress_in_format(text: TerminalProgress, what: str = "restaurants") -> TerminalProgress | JsonProgress:
-    """`text`, or what says the same in JSON where --log-format asks for it. `what`: the rows of the result."""
+Shown = TerminalProgress | QuietProgress | JsonProgress
+
+
+def progress_for(quiet: bool, doing: str = "analysing", what: str = "restaurants") -> Shown:
+    """What --log-format and --quiet ask for. `what`: the rows of the result."""
     log = click.get_current_context().ensure_object(Log)
-    return JsonProgress(log, what) if log.as_json else text
+    if log.as_json:
+        log.quiet = quiet
+        return JsonProgress(log, what)
+    return QuietProgress() if quiet else TerminalProgress(doing=doing, what=what)
 
 
-def observed(run: Run, metrics: Path | None, progress: TerminalProgress | JsonProgress) -> Observed:
+def observed(run: Run, metrics: Path | None, progress: Shown) -> Observed:
     """The run, and everyone who wants to know of it: the log, the file of --metrics, and a catalogue where OpenLineage is configured."""
     observers: list[RunObserver] = [progress] if isinstance(progress, JsonProgress) else []
     if metrics is not None:
         observers.append(Metrics(metrics))
     if lineage.configured(os.environ):
         observers.append(lineage.Lineage())
-    return Observed(run, observers, progress.stage)
+    return Observed(run, observers, progress.warn)

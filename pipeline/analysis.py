@@ -95,7 +95,7 @@ def analyze(
     place = place_of(job.output)
     with place.locked() as work, scratch_in(work) as scratch:
         run_id = results.run_id_for(work, run_id)
-        before = previous.find(Results, place, job.selection, job.update, progress.stage)
+        before = previous.find(Results, place, job.selection, job.update, progress.warn)
         with measured(seconds, "read"):
             progress.stage("reading " + (", ".join(job.inputs) or "a frame"))
             inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]
@@ -111,11 +111,11 @@ def analyze(
             if queries:
                 others = queries.languages - fits.keys()
                 beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
-            accounts = Accounts(runtime, store.folder, progress.stage)
+            accounts = Accounts(runtime, store.folder, progress.warn)
             schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
             marks = changed.fingerprints
             if unknown := job.priorities.unknown(marks):
-                progress.stage(unknown)
+                progress.warn(unknown)
             answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
@@ -135,7 +135,7 @@ def analyze(
 
             def described(agreed: Agreement | None, deadlines: Mapping[str, Any] | None) -> dict[str, Any]:
                 if agreed and agreed.warning:
-                    progress.stage(f"warning: {agreed.warning}")
+                    progress.warn(agreed.warning)
                 return {
                     **described_run(job, order, runtime, fits, before),
                     "first_request": answered.first_request.isoformat(timespec="milliseconds"),
@@ -189,11 +189,11 @@ def opened_store(job: Job, work: Path, runtime: Runtime, progress: Progress) -> 
     scratch = work / SCRATCH_STORE
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that died
     if job.store is not None:
-        with Store(job.store, runtime.identity, progress.stage, fresh=job.force) as store:
+        with Store(job.store, runtime.identity, progress.warn, fresh=job.force) as store:
             yield store
         return
     try:
-        with Store(scratch, runtime.identity, progress.stage) as store:
+        with Store(scratch, runtime.identity, progress.warn) as store:
             yield store
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

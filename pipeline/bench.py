@@ -132,7 +132,7 @@ def _courses(dump: Dump, job: Job, runtime: Runtime, progress: Progress, stop: S
     device = str(runtime.machine.settings["device"])
     for as_text in sorted({way.as_text for way in WAYS}):
         runtime.engine.start_over("continuous", as_text)
-        with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
+        with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.warn) as store:
             fits = fits_for(dump.languages, runtime, store, progress, stop)
         found[as_text] = Course(dump, job, fits, comparing_of(dump, job), runtime, datetime.now(UTC), assumed(device))
     return found

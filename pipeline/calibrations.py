@@ -38,6 +38,7 @@ class Teller(Protocol):
     """Who is told what happens."""
 
     def stage(self, what: str) -> None: ...
+    def warn(self, what: str) -> None: ...
 
 
 def fits_for(
@@ -69,10 +70,10 @@ def fits_for(
             keep(store.folder, new, runtime.identity)
             fits |= new
         if one_of == "ratings" and (without := languages - set(fits)):
-            tell.stage(f"warning: {too_few(without)}; calibrating on the anchor reviews instead")
+            tell.warn(f"{too_few(without)}; calibrating on the anchor reviews instead")
     for language, fit in sorted(fits.items()):
         if not fit.readable:
-            tell.stage(f"warning: {does_not_read([language])} (area under the curve on {CALLED[fit.source]}: {fit.auc:.2f})")
+            tell.warn(f"{does_not_read([language])} (area under the curve on {CALLED[fit.source]}: {fit.auc:.2f})")
     return fits
 
 

@@ -36,7 +36,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
     place = place_of(job.output)
     with place.locked() as work:
         run_id = results.run_id_for(work, run_id)
-        before = previous.find(Expanded, place, job.selection, job.update, progress.stage)
+        before = previous.find(Expanded, place, job.selection, job.update, progress.warn)
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(job.inputs))
             queries = read_queries(job.inputs, job.columns, job.selection.limit, job.max_input_bytes)
@@ -48,7 +48,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             readable = {language for language, one in fits.items() if one.readable}
             marks = fingerprints(queries, {language: settings(runtime, language in readable) for language in fits})
             unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-            accounts = Accounts(runtime, store.folder, progress.stage)
+            accounts = Accounts(runtime, store.folder, progress.warn)
             schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
             tables, idle_s = answer_queries(queries.without(unchanged), job, schedule, readable, marks, runtime, store, progress, stop)
             store.flush()

@@ -40,7 +40,7 @@ def known(folder: Path | None, name: str, warn: Callable[[str], None] = lambda _
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        warn(f"warning: {path}: is damaged ({durable.first_line(error)}) and was set aside; costs are measured anew")
+        warn(f"{path}: is damaged ({durable.first_line(error)}) and was set aside; costs are measured anew")
         with suppress(OSError):  # a store that cannot be written keeps it
             (path.parent / SET_ASIDE).mkdir(exist_ok=True)
             path.replace(path.parent / SET_ASIDE / path.name)
@@ -57,7 +57,7 @@ def keep(folder: Path, name: str, model: CostModel, about: dict[str, Any], warn:
         written = {"written_at": datetime.now(UTC).isoformat(timespec="seconds"), **about}
         durable.write_json(path, {**asdict(model), "output_tokens": tokens, **written})
     except OSError as error:
-        warn(f"warning: {path}: costs could not be kept ({durable.first_line(error)})")
+        warn(f"{path}: costs could not be kept ({durable.first_line(error)})")
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -59,6 +59,9 @@ class Witness:
     def stage(self, what: str) -> None:
         self._progress.stage(what)
 
+    def warn(self, what: str) -> None:
+        self._progress.warn(what)
+
     def planned(self, restaurants: int, prompt_tokens: int) -> None:
         self._progress.planned(restaurants, prompt_tokens)
 
@@ -122,7 +125,7 @@ class Course:
         marks = fingerprints(self.dump, lambda _: "")
         priorities = self.job.priorities.counted_from(self.began)
         schedule = Schedule(setting.order, priorities, self.runtime.predictor(self.rates))
-        with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.stage) as store:
+        with TemporaryDirectory() as folder, Store(Path(folder), self.runtime.identity, progress.warn) as store:
             answered = answer_all(self.dump, self.job, schedule, self.fits, marks, self.comparing, self.runtime, store, witness, stop)
         steps = log.since(spent)
         taken = (log.spent - spent).steps

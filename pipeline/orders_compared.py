@@ -67,12 +67,12 @@ def measure(
     dump = cut.of(dump) if cut else dump
     names = set(dump.names)
     if unknown := job.priorities.unknown(names):
-        progress.stage(unknown)
+        progress.warn(unknown)
     if other:
         other = replace(cut, count=-(-cut.count // 4)).of(other, names) if cut else other.without(names)
         if not other.height:
             raise BadData(f"{', '.join(fit_on)}: holds no restaurant that is not compared; name others to fit the prediction on")
-    with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.stage) as store:
+    with TemporaryDirectory() as folder, Store(Path(folder), runtime.identity, progress.warn) as store:
         languages = dump.languages | (other.languages if other else set())
         fits = fits_for(languages, runtime, store, progress, stop)
     course = Course(dump, job, fits, comparing_of(dump, job), runtime, began, rates_of(runtime, measured_in, progress))
@@ -105,7 +105,7 @@ def measure(
 
 def rates_of(runtime: Runtime, store: Path | None, progress: Progress) -> CostModel:
     """What runs on this store have measured of such a runtime, else what is assumed of its device."""
-    found = known_costs.known(store, known_costs.name_of(runtime), progress.stage)
+    found = known_costs.known(store, known_costs.name_of(runtime), progress.warn)
     return found or assumed(str(runtime.machine.settings["device"]))
 
 

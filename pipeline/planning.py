@@ -52,26 +52,26 @@ class PlanningMachine(Machine, Protocol):
     def engine_settings(self) -> Mapping[str, Any]: ...
 
 
-def plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str], None], exact_reviews: int = EXACT_REVIEWS) -> Planned:
-    """`tell` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. Raises the
+def plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str], None], exact_reviews: int = EXACT_REVIEWS) -> Planned:
+    """`warn` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. Raises the
     errors of `pipeline.errors`, as the run would."""
     if isinstance(job.output, Path) and job.output.exists() and not job.output.is_dir():
         raise BadConfiguration(f"{job.output}: results cannot be written there (it is a file); choose another --output")
     with TemporaryDirectory() as scratch:
-        return _plan(job, order, machine, tell, exact_reviews, Path(scratch))
+        return _plan(job, order, machine, warn, exact_reviews, Path(scratch))
 
 
-def _plan(job: Job, order: Order, machine: PlanningMachine, tell: Callable[[str], None], exact_reviews: int, scratch: Path) -> Planned:
-    before = previous.find(Results, place_of(job.output), job.selection, job.update, tell)
+def _plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str], None], exact_reviews: int, scratch: Path) -> Planned:
+    before = previous.find(Results, place_of(job.output), job.selection, job.update, warn)
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
     queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
     runtime = Weightless(machine)
-    stored = StoredAnswers(job.store, runtime.identity, tell, fresh=job.force) if job.store else None
+    stored = StoredAnswers(job.store, runtime.identity, warn, fresh=job.force) if job.store else None
     replay = Replay(stored, PrefixCache(block_tokens(machine.engine_settings)), machine.max_model_len)
     fits, assumed = planned_fits(dump.languages, job, runtime, replay, dump)
     changed = changes(dump, job, runtime, fits, before)
     if unknown := job.priorities.unknown(changed.fingerprints):
-        tell(unknown)
+        warn(unknown)
     beside = None
     if queries:
         more, unsure = planned_fits(queries.languages - fits.keys(), job, runtime, replay)

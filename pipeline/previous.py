@@ -108,14 +108,14 @@ def _read_back(kind: type[T], run: Run, here: bool, warn: Callable[[str], None])
     try:
         found = {name: scan(folder, name) for name in (*kind.schemas, "rejects")}
         if any(found[name].collect_schema() != schema for name, schema in kind.schemas.items()):
-            warn(f"warning: {folder}: its tables have other columns, of another version; no row of it is carried over")
+            warn(f"{folder}: its tables have other columns, of another version; no row of it is carried over")
             return None
         for name, table in found.items():
             if name != "requests":  # each page once, and nothing of it kept: damage is found before the work begins
                 table.select(pl.all().null_count()).collect(engine="streaming")
         marks = found[kind.plural].select(kind.id, "fingerprint").collect()
     except (OSError, PolarsError, PanicException) as error:
-        warn(f"warning: {folder}: its tables cannot be read ({_said(folder, error)}); no row of it is carried over")
+        warn(f"{folder}: its tables cannot be read ({_said(folder, error)}); no row of it is carried over")
         return None
     return Previous(kind, folder, manifest, here, marks)
 

@@ -33,7 +33,7 @@ class Priorities:
         """A warning that names restaurants which are not there; None where all are."""
         absent = sorted((self.urgent | set(self.deadlines)) - set(selected))
         named = ", ".join(map(printable, absent))
-        return f"warning: urgent or with a deadline, but not among the selected restaurants: {named}" if absent else None
+        return f"urgent or with a deadline, but not among the selected restaurants: {named}" if absent else None
 
 
 class NoZone(ValueError):

@@ -181,7 +181,7 @@ class Store(StoredAnswers):
 
     def _pass_over(self, part: Part) -> None:
         what = "is damaged and was set aside" if part.set_aside() else "cannot be used and stays where it is"
-        self._warn(f"warning: {part.path}: {what}; its answers are asked for again")
+        self._warn(f"{part.path}: {what}; its answers are asked for again")
 
     @staticmethod
     def _read_back(part: Part) -> pl.DataFrame | None:

@@ -117,7 +117,7 @@ class StoredAnswers:
 
     def _pass_over(self, part: Part) -> None:
         """What happens to a damaged part."""
-        self._warn(f"warning: {part.path}: is damaged; its answers count as not there")
+        self._warn(f"{part.path}: is damaged; its answers count as not there")
 
     def _matching(self, own: Sequence[bytes]) -> pl.DataFrame | None:
         """Rows with these keys and each one's `place` among them."""

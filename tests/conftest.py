@@ -20,6 +20,8 @@ from pipeline.tasks.calibration import Fit, anchors
 from pipeline.tasks.sentiment import calibrate
 from pipeline.tokens import Tokens
 
+collect_ignore = ["dags"]  # they need Airflow: `make test-airflow`
+
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 settings.load_profile("steady")
 

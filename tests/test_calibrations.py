@@ -189,6 +189,9 @@ class Told(list):
     def stage(self, what):
         self.append(what)
 
+    def warn(self, what):
+        self.append(f"warning: {what}")
+
 
 class Here:
     """A runtime and a store in one."""
@@ -264,7 +267,7 @@ def test_a_language_with_too_few_ratings_falls_back_to_the_anchors_with_a_warnin
     assert {language: one.source for language, one in fits.items()} == {"en": "ratings", "ko": "anchors"}
     assert asked == 110 + len(anchors(["ko"]))
     (warning,) = [line for line in told if "calibrating on the anchor reviews instead" in line]
-    assert f"fewer than {LEAST_RATED} reviews in Korean" in warning
+    assert warning.startswith(f"warning: fewer than {LEAST_RATED} reviews in Korean")
     assert here.fits(pl.concat([reviews(60, 50), reviews(60, 3, "ko")]), told) == (fits, 0)
 
 

@@ -222,10 +222,10 @@ def test_rates_fitted_on_other_restaurants_know_how_long_answers_are(measured, m
 
 def test_deadlines_of_restaurants_that_are_not_there_are_warned_of(measured, monkeypatch):
     said = []
-    monkeypatch.setattr(Silent, "stage", lambda self, what: said.append(what))
+    monkeypatch.setattr(Silent, "warn", lambda self, what: said.append(what))
     measured(["fifo"], deadlines={"r01": datetime.now(UTC), "nobody\x1b": datetime.now(UTC)})
     assert [line for line in said if "not among" in line] == [
-        "warning: urgent or with a deadline, but not among the selected restaurants: nobody\\x1b"
+        "urgent or with a deadline, but not among the selected restaurants: nobody\\x1b"
     ]
 
 

@@ -222,6 +222,9 @@ class Telling(Silent):
     def stage(self, what):
         self.said.append(what)
 
+    def warn(self, what):
+        self.said.append(f"warning: {what}")
+
 
 def test_a_run_tells_of_deadlines_in_table_and_manifest_warns_of_unknown_ones_and_a_second_run_has_met_them(nights):
     now = datetime.now(UTC)

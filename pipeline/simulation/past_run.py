@@ -140,7 +140,7 @@ def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> list
         asked = set(names)
         return [name for name in table["restaurant_id"] if name in asked]
     except (JobError, KeyError, TypeError, ValueError) as error:
-        warn(f"warning: the dump of this run cannot be read again ({error}); restaurants are taken to arrive by id")
+        warn(f"the dump of this run cannot be read again ({error}); restaurants are taken to arrive by id")
         return None
 
 
