@@ -21,12 +21,13 @@ from jobs.watch_options import observed, progress_for, watch_options
 from pipeline.analysis import Committed
 from pipeline.api import analyze as run_analysis
 from pipeline.errors import JobError
-from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS, TASKS
+from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS
 from pipeline.limits import Limits
 from pipeline.order import choose
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
+from pipeline.tasks.known import TASKS
 
 MOST_NAMED = 10
 """Restaurants that missed their deadline, in the closing table; the manifest has all."""

@@ -23,12 +23,13 @@ from pipeline.engine_settings import settings
 from pipeline.errors import BadConfiguration, BadData, JobError, TryAgain
 from pipeline.floor import Network, measure_ceilings, network
 from pipeline.generated import Generated
-from pipeline.job import TASKS, Job
+from pipeline.job import Job
 from pipeline.order_plot import draw_orders
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
 from pipeline.simulation.shapes import BYTES
 from pipeline.skewed import Cut
+from pipeline.tasks.known import TASKS
 
 JSON, PLOT, FORETOLD, DUMP = "bench.json", "bench.png", "predicted.json", "reviews.parquet"
 DTYPES = {"float32": "float32", "float": "float32", "float16": "float16", "half": "float16"}

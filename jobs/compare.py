@@ -20,7 +20,7 @@ from jobs.stop import StopSignals
 from pipeline.costs import assumed
 from pipeline.engine_settings import Feed, settings
 from pipeline.errors import JobError
-from pipeline.job import TASKS, Job
+from pipeline.job import Job
 from pipeline.machine import LocalMachine, Unloaded
 from pipeline.models import EMBEDDED, find
 from pipeline.order import ORDERS, Order
@@ -37,6 +37,7 @@ from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.past_run import read_past_run
 from pipeline.simulation.shapes import kv_blocks, shape
 from pipeline.skewed import Cut
+from pipeline.tasks.known import TASKS
 from pipeline.without_weights import tokenizer_of
 
 ON_REVIEWS = ("fit_on", "repeat", "column", "tasks", "limit")

@@ -25,7 +25,7 @@ def _kind_of(value: Any) -> str:
     return kinds.get(type(value), "a date or time")
 
 
-def _single(kind: click.ParamType, value: Any, many: str) -> Any:
+def _single(kind: click.ParamType[Any], value: Any, many: str) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(kind, BoolParamType):
         expected, fits = "true or false", isinstance(value, bool)

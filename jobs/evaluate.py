@@ -21,8 +21,8 @@ from pipeline.evaluation.evaluate import evaluate as run_evaluation
 from pipeline.evaluation.references import read_references
 from pipeline.evaluation.samples import Evaluation, draw
 from pipeline.evaluation.table import page
-from pipeline.job import TASKS
 from pipeline.reviews import read
+from pipeline.tasks.known import TASKS
 from pipeline.tokens import Tokens
 
 

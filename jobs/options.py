@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from pipeline.columns import REVIEWS, Contract
-from pipeline.job import TASKS
 from pipeline.places import is_uri
 from pipeline.service_levels import ServiceLevel
+from pipeline.tasks.known import TASKS
 
 LONGEST = timedelta(days=36_500)
 """A hundred years: more leaves the calendar."""

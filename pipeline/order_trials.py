@@ -15,7 +15,7 @@ from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.engine_settings import Feed
 from pipeline.fingerprints import fingerprints
-from pipeline.job import Job, Progress, Stop
+from pipeline.job import Job, Progress, Station, Stop
 from pipeline.measured_costs import answer_tokens
 from pipeline.order import Order
 from pipeline.records import Answer, Outcome, Request, Restaurant
@@ -61,6 +61,9 @@ class Witness:
 
     def warn(self, what: str) -> None:
         self._progress.warn(what)
+
+    def passed(self, station: Station, figures: Mapping[str, float]) -> None:
+        self._progress.passed(station, figures)
 
     def planned(self, restaurants: int, prompt_tokens: int) -> None:
         self._progress.planned(restaurants, prompt_tokens)

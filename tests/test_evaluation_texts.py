@@ -22,9 +22,10 @@ from pipeline.evaluation.rouge import Rouge
 from pipeline.evaluation.samples import Evaluation, Split, draw
 from pipeline.evaluation.table import aligned, page, point, share
 from pipeline.evaluation.texts import broken, likeness, measure_strengths, support
-from pipeline.job import TASKS, Stop
+from pipeline.job import Stop
 from pipeline.tasks import sentiment
 from pipeline.tasks.calibration import Fit
+from pipeline.tasks.known import TASKS
 
 OWN = ["The soup was hot and spicy.", "Friendly waiters, quick service."]
 OTHERS = ["Cold pizza.", "The soup was hot, too hot."]

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline.answering import tasks_for
 from pipeline.groups import group, sample_rates
-from pipeline.job import CHUNK_TOKENS, TASKS
+from pipeline.job import CHUNK_TOKENS
 from pipeline.order import prefill_cost
 from pipeline.reads import Reads, together
 from pipeline.records import Restaurant, Review
 from pipeline.restaurants import MARKS, cut, place, tokenise
 from pipeline.tasks.calibration import Fit
+from pipeline.tasks.known import TASKS
 
 ITEMS = st.lists(st.tuples(st.binary(min_size=1, max_size=9), st.integers(0, 60)), max_size=120, unique_by=lambda one: one[0]).map(sorted)
 BUDGET, MOST = st.integers(1, 150), st.integers(1, 20)

@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from nights import Nights, assert_equal, light, result
 
 from pipeline.errors import EngineDied, Stopped
-from pipeline.job import TASKS
 from pipeline.limits import Limits
 from pipeline.order import ORDERS
 from pipeline.reviews import Selection
 from pipeline.tables import parted
+from pipeline.tasks.known import TASKS
 
 pytestmark = pytest.mark.kill
 

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.dump import Dump
 from pipeline.errors import BadData
 from pipeline.evaluation.labels import with_truth
-from pipeline.job import TASKS
+from pipeline.tasks.known import TASKS
 
 LEFT_OUT_PERCENT = 20
 LEAST_REVIEWS = 5

@@ -11,11 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.job import TASKS
 from pipeline.records import Request, Restaurant, Sampling
 from pipeline.restaurants import MOST_REVIEWS
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.simulation.workload import Ask, Bundle, Shared, Stage, blank
+from pipeline.tasks.known import TASKS
 
 EXAMPLES, QUESTION, ASPECT = 97, 7, 16
 """Tokens of the question about sentiment before and after the review; after it, of the question about aspects, which goes on there."""
