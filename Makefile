@@ -6,7 +6,8 @@ MODEL  ?=
 ARGS   ?=
 DEVICE ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
 TESTS  ?= tests
-LONG   := kill or cloud or package
+LONG   := kill or cloud or package or browser
+CHROMIUM ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -17,7 +18,7 @@ AIRFLOW      := .venv-airflow
 AIRFLOW_LOCK := requirements-airflow.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model run bench test test-kill test-cloud test-package test-airflow lint readme lock clean
+.PHONY: help setup model run bench test test-kill test-cloud test-package test-report test-airflow lint readme lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ $(AIRFLOW)/installed: $(AIRFLOW_LOCK) .ci/install-airflow | $(STAMP)
 
 bench: $(STAMP) ## this job beside other ways to ask the same, on INPUT (made-up reviews when none is given)
 	@$(BIN)/python -m jobs benchmark ways $(if $(filter file,$(origin INPUT)),,$(INPUT)) --device $(DEVICE) --output bench $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+test-report: $(STAMP) ## look at the report in a headless browser (needs one: apt-get install chromium)
+	@bash .ci/browser $(BIN) $(CHROMIUM)
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

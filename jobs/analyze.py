@@ -15,6 +15,7 @@ from jobs.machine_options import machine_options
 from jobs.observed import Run
 from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
+from jobs.report import at_the_end
 from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from jobs.watch_options import observed, progress_for, watch_options
@@ -24,6 +25,7 @@ from pipeline.errors import JobError
 from pipeline.job import CHUNK_TOKENS, LEAST_CHUNK_TOKENS
 from pipeline.limits import Limits
 from pipeline.order import choose
+from pipeline.places import Folder
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
@@ -70,11 +72,14 @@ MOST_NAMED = 10
     metavar="LEVEL",
     help="Say how many came in time: ttft=2s (first token of a request), ttft.sentiment=2s, restaurant=10m. Repeatable.",
 )
+@click.option("--no-report", is_flag=True, help="Write no report.html beside the results.")
 @priority_options
 @run_options("restaurants", output="results")
 @watch_options
 @machine_options
-def analyze(max_failed: tuple[float, bool], skip_exit_code: int, quiet: bool, metrics: Path | None, **options: Any) -> None:
+def analyze(
+    max_failed: tuple[float, bool], skip_exit_code: int, quiet: bool, no_report: bool, metrics: Path | None, **options: Any
+) -> None:
     """Analyse the reviews in INPUT (Parquet files, globs, folders, object-store URIs).
 
     Restaurants that have not changed since the committed run are carried over, and answers in the store are not asked again: after a
@@ -91,6 +96,7 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, quiet: bool, me
     with observed(run, metrics, progress) as watched:
         try:
             done = watched.done = run_analysis(**asked, progress=progress, stop=stop, run_id=run.run_id)
+            page = None if no_report or done.nothing_new else at_the_end(done, progress)
         except JobError:
             stop()  # an engine that dies after a stop signal is part of the stop
             raise
@@ -98,7 +104,7 @@ def analyze(max_failed: tuple[float, bool], skip_exit_code: int, quiet: bool, me
             progress.close()
         if not quiet:
             if not done.nothing_new:
-                click.echo(closing_table(done))
+                click.echo(closing_table(done, page))
             click.echo(str(done.manifest_path))
         if missing := missing_line(done, max_failed, "restaurants"):
             progress.warn(missing)
@@ -151,8 +157,8 @@ def asked_for(
     }
 
 
-def closing_table(done: Committed) -> str:
-    """What happened, a line each."""
+def closing_table(done: Committed, page: Folder | None = None) -> str:
+    """What happened, a line each. `page`: the report, where one was written."""
     counts = done.manifest["counts"]
     return table(
         {
@@ -164,6 +170,7 @@ def closing_table(done: Committed) -> str:
             **_deadlines(done.manifest["deadlines"]),
             **costs(done),
             **level_lines(done.manifest["service_levels"]),
+            **({"report": str(page)} if page else {}),
             **results_line(done),
         }
     )

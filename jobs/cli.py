@@ -19,6 +19,7 @@ COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
     "plan": "Tell what analyze would do: no model, no GPU, nothing written.",
     "expand-queries": "Find other words for search queries.",
+    "report": "Make a page of a committed run, or of what changed between two.",
     "store": "Look after the answers already paid for: size and use, prune, forget.",
     "benchmark": "Measure what parts of the job cost on this machine.",
     "attack": "Measure what hostile reviews can do to the results.",

@@ -33,7 +33,11 @@ def configured(environment: Mapping[str, str]) -> bool:
         return False
     if environment.get("OPENLINEAGE_URL") or any(name.startswith("OPENLINEAGE__TRANSPORT__") for name in environment):
         return True
-    places: list[str | Path] = [environment.get("OPENLINEAGE_CONFIG", ""), "openlineage.yml", Path.home() / ".openlineage" / "openlineage.yml"]
+    places: list[str | Path] = [
+        environment.get("OPENLINEAGE_CONFIG", ""),
+        "openlineage.yml",
+        Path.home() / ".openlineage" / "openlineage.yml",
+    ]
     return any(Path(place).is_file() for place in places)
 
 

@@ -47,9 +47,9 @@ def parse_output(_: click.Context, __: click.Parameter, text: str | None) -> Pat
     return Path(text)
 
 
-def parse_place(_: click.Context, __: click.Parameter, text: str) -> Path | str:
+def parse_place(_: click.Context, __: click.Parameter, text: str | None) -> Path | str | None:
     """A local folder, or the URI of a place in an object store."""
-    return text if is_uri(text) else Path(text)
+    return text if text is None or is_uri(text) else Path(text)
 
 
 def parse_tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
 
-ONLY_OF_A_RUN = ("max_failed", "skip_exit_code", "quiet", "verbose", "metrics")
+ONLY_OF_A_RUN = ("max_failed", "no_report", "skip_exit_code", "quiet", "verbose", "metrics")
 MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
 
 

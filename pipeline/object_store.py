@@ -92,6 +92,15 @@ def told(where: str, what: str) -> Iterator[None]:
         raise TryAgain(f"{where}: {what} ({reason(error)}); run again") from None
 
 
+def put_object(uri: str, content: bytes, kind: str) -> None:
+    """An object of its own. `kind`: its media type, by which a browser shows it. Raises BadConfiguration, TryAgain."""
+    from obstore import put
+
+    place, _, name = uri.rpartition("/")
+    with told(uri, "could not be written"):
+        put(opened(place), name, content, attributes={"Content-Type": kind}, use_multipart=False)
+
+
 def unreadable(uri: str, error: BaseException) -> JobError:
     """What a reader's error about an object means."""
     status = _STATUS.search(str(error))

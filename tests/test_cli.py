@@ -85,7 +85,7 @@ for module in {modules}:
     assert len(modules) > 50
 
 
-@pytest.mark.parametrize("command", ["analyze", "plan", "attack", "compare", "evaluate", "expand-queries", "store", "benchmark"])
+@pytest.mark.parametrize("command", ["analyze", "plan", "attack", "compare", "evaluate", "expand-queries", "report", "store", "benchmark"])
 def test_every_command_explains_itself_with_an_example(command):
     done = jobs(command, "--help")
     assert done.returncode == 0

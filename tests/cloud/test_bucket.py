@@ -34,6 +34,20 @@ def test_a_bucket_holds_the_results_of_a_folder(place, cloud, expected, tmp_path
     assert not list((tmp_path / "tmp").rglob("*.parquet")), "a run leaves nothing on this machine"
 
 
+def test_a_report_is_made_of_a_bucket_and_lies_beside_its_results(place, cloud, monkeypatch):
+    from click.testing import CliRunner
+
+    from jobs.report import report
+
+    assert place.run() == 0, place.said
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(report, [cloud.uri])
+    assert done.exit_code == 0, done.output
+    assert done.output.strip() == f"{cloud.uri}/{run_of(cloud)}/report.html"
+    assert cloud.read(f"{run_of(cloud)}/report.html").startswith(b"<!doctype html>")
+
+
 def test_nothing_new_writes_nothing_but_its_lease(place, cloud):
     assert place.run() == 0, place.said
     before = cloud.objects()

@@ -68,7 +68,7 @@ class Place:
         """A process that runs `analyze` here."""
         self.asked.append(self.folder / f"{len(self.asked)}.asked")
         self.asked[-1].touch()
-        arguments = ["analyze", str(self.dump), "--output", str(self.output), *options]
+        arguments = ["analyze", str(self.dump), "--output", str(self.output), "--no-report", *options]
         process = Child(
             target=driver.play,
             args=(driver.Script(arguments, self.asked[-1], self.asked[-1].with_suffix(".said"), **script),),
