@@ -1,6 +1,6 @@
 """Those parts of the README that say what the code says: help texts, columns, exit codes. `make readme` writes them anew.
 
-A part stands between `<!-- generated: help store prune -->` and `<!-- end -->`. There are `help COMMAND`, `columns TABLE` and `exit codes`.
+A part stands between `<!-- generated: help store prune -->` and `<!-- end -->`. There are `help COMMAND`, `columns TABLE`, `file PATH` and `exit codes`.
 Of a table of columns names and types are generated; what a column means is written in the README, beside it, and stays.
 """
 
@@ -42,6 +42,8 @@ def _content(what: list[str], before: str) -> str:
         return f"```\n{help_of(names)}\n```\n"
     if kind == "columns":
         return _columns(TABLES[names[0]], _meanings(before))
+    if kind == "file":
+        return f"```python\n{Path(names[0]).read_text(encoding='utf-8')}```\n"
     if what == ["exit", "codes"]:
         return _exit_codes()
     raise KeyError(f"nothing is generated under the name {' '.join(what)}")
