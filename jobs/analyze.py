@@ -13,7 +13,7 @@ import click
 from jobs.cost_lines import level_lines
 from jobs.machine_options import machine_options
 from jobs.observed import Run
-from jobs.options import parse_columns, parse_levels, parse_moment, parse_tasks
+from jobs.options import parse_columns, parse_inputs, parse_levels, parse_moment, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.report import at_the_end
 from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
@@ -36,7 +36,7 @@ MOST_NAMED = 10
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", callback=parse_inputs)
 @click.option("--column", multiple=True, callback=parse_columns, metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @click.option("--tasks", default=",".join(TASKS), callback=parse_tasks, help="Comma-separated.")
 @click.option(

@@ -12,7 +12,7 @@ import click
 
 from jobs.machine_options import machine_options, make_machine
 from jobs.observed import Run
-from jobs.options import columns_of
+from jobs.options import columns_of, parse_inputs
 from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from jobs.watch_options import observed, progress_for, watch_options
@@ -28,7 +28,7 @@ from pipeline.reviews import Selection
 
 
 @click.command(name="expand-queries")
-@click.argument("queries", nargs=-1, required=True, metavar="QUERIES...")
+@click.argument("queries", nargs=-1, required=True, metavar="QUERIES...", callback=parse_inputs)
 @click.option("--column", multiple=True, callback=columns_of(QUERIES), metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @run_options("queries", output="expanded")
 @watch_options

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from jobs.masking import is_secret
 from pipeline.machine import MODEL_CACHE, LocalMachine, local_machine
 
 NUMBERS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size")
@@ -23,6 +24,8 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
             raise click.BadParameter(f"{pair!r} is not key=value, e.g. max_num_seqs=32")
         if name == "trust_remote_code":
             raise click.BadParameter("trust_remote_code stays off: a model's files must not run code here")
+        if is_secret(name):
+            raise click.BadParameter(f"{name}: secrets do not belong there, the manifest has all options; set HF_TOKEN or its like")
         if name in NUMBERS and not value.isdigit():
             raise click.BadParameter(f"{name}={value}: has to be a number here, the job plans with it")
         try:

@@ -71,6 +71,7 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(labels, values))
         durable.write(self._path, generate_latest(registry))
+        self._path.chmod(0o644)  # the collector is another user, whatever this one's mask is
 
 
 class _Collected:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from pipeline.columns import REVIEWS, Contract
+from pipeline.object_store import keep_out_secrets
 from pipeline.places import is_uri
 from pipeline.service_levels import ServiceLevel
 from pipeline.tasks.known import TASKS
@@ -48,8 +49,17 @@ def parse_output(_: click.Context, __: click.Parameter, text: str | None) -> Pat
 
 
 def parse_place(_: click.Context, __: click.Parameter, text: str | None) -> Path | str | None:
-    """A local folder, or the URI of a place in an object store."""
+    """A local folder, or the URI of a place in an object store. Raises BadConfiguration for one with credentials in it."""
+    if text is not None:
+        keep_out_secrets(text)
     return text if text is None or is_uri(text) else Path(text)
+
+
+def parse_inputs(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> Sequence[str]:
+    """Names of files, folders, patterns, URIs. Raises BadConfiguration for one with credentials in it."""
+    for text in texts:
+        keep_out_secrets(text)
+    return texts
 
 
 def parse_tasks(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

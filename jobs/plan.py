@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from jobs.analyze import analyze, asked_for
-from jobs.option_names import variable
+from jobs.option_names import PREFIX, variable
 from jobs.plan_page import page
 from jobs.stop import StopSignals
 from jobs.watch_options import progress_for
@@ -30,7 +30,7 @@ def _options_of_analyze() -> list[click.Parameter]:
     options = []
     for option in (copy.copy(one) for one in analyze.params if one.name not in ONLY_OF_A_RUN):
         if isinstance(option, click.Option) and option.envvar is None and option.name:
-            option.envvar = variable("analyze", option)
+            option.envvar = list(dict.fromkeys([variable("analyze", option), f"{PREFIX}_ANALYZE_{option.name.upper()}"]))
         options.append(option)
     return options
 
@@ -48,7 +48,7 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     """Tell what `analyze` would do with these options: restaurants, requests and tokens, what is stored already, time and memory.
 
     Loads no model and needs no GPU, writes nothing and takes no lock: beside a running job it tells what is left at that moment. Takes the
-    options of analyze and its environment, and in a TOML file its table where there is no [plan].
+    options of analyze and its environment, and in a TOML file its table for what [plan] does not say.
 
     \b
     Examples:

@@ -6,6 +6,10 @@ import sys
 from typing import TextIO
 
 from pipeline.job import Silent
+from pipeline.printable import printable
+
+MOST_SHOWN = 1_000
+"""Characters of a warning: one line, whatever it quotes."""
 
 
 class QuietProgress(Silent):
@@ -15,7 +19,7 @@ class QuietProgress(Silent):
         self._stream = sys.stderr if stream is None else stream
 
     def warn(self, what: str) -> None:
-        print(f"warning: {what}", file=self._stream, flush=True)
+        print(f"warning: {printable(what, MOST_SHOWN)}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """There is no bar."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from jobs.options import parse_place
+from jobs.stop import StopSignals
 from pipeline.analysis import Committed
-from pipeline.errors import Stopped
 from pipeline.job import Progress
 from pipeline.places import Folder
 from pipeline.printable import printable
@@ -21,8 +21,8 @@ MOST_SAID = 500
 
 
 @click.command()
-@click.argument("output", callback=parse_place)
-@click.argument("new", callback=parse_place, required=False)
+@click.argument("output", callback=parse_place, metavar="OUTPUT")
+@click.argument("new", callback=parse_place, required=False, metavar="[NEW]")
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -34,25 +34,24 @@ def report(output: Path | str, new: Path | str | None, html: Path | None) -> Non
 
     With NEW, a page about what is different there: which restaurants have changed, because of new reviews or although their reviews are the
     same, and which prompt, model or setting is another one. Both may be an output folder, whose committed run is taken, or one run's own
-    folder below OUTPUT/runs. Needs the extra: pip install 'review-digest[report]'.
+    folder below OUTPUT/runs. Needs the extra 'report'.
 
     \b
     Examples:
       python -m jobs report results
       python -m jobs report results/dt=2026-11-20 results/dt=2026-11-21 --html changes.html
     """
+    StopSignals()  # a stop leaves no temporary folder
     written = write_changes(open_run(output), open_run(new), html) if new else write_report(open_run(output), html)
     click.echo(str(written))
 
 
 def at_the_end(done: Committed, progress: Progress) -> Folder | None:
     """The page about a run that was just committed; one line of warning in its place where that fails, whatever it is: the results are
-    there. So it is where a signal comes."""
-    progress.stage("writing the report")
+    there."""
     try:
+        progress.stage("writing the report")
         return write_report(done)
     except Exception as error:
         progress.warn(f"no report was written: {printable(str(error) or type(error).__name__, MOST_SAID)}")
-    except Stopped:
-        progress.warn("no report was written: the run was told to stop; its results are committed")
-    return None
+        return None

@@ -23,6 +23,7 @@ from pipeline.digest import digest
 from pipeline.frames import in_a_file
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import plain
+from pipeline.object_store import without_secrets
 from pipeline.order import Order
 from pipeline.places import Folder, inside, place_of
 from pipeline.publishing import Publication
@@ -97,7 +98,7 @@ def analyze(
         run_id = results.run_id_for(work, run_id)
         before = previous.find(Results, place, job.selection, job.update, progress.warn)
         with measured(seconds, "read"):
-            progress.stage("reading " + (", ".join(job.inputs) or "a frame"))
+            progress.stage("reading " + (", ".join(map(without_secrets, job.inputs)) or "a frame"))
             inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]
             dump = read(inputs, job.columns, job.selection, job.max_input_bytes, scratch)
             queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
@@ -152,6 +153,7 @@ def analyze(
             committed = Committed(place.deliver(run_id, folder, stop), results.read_manifest(folder), seconds)
             with stop.held():
                 place.publish(run_id)
+                stop.over()
         return committed
 
 

@@ -15,6 +15,7 @@ from pipeline.errors import BadConfiguration
 from pipeline.job import Job, Progress, Silent, Stop
 from pipeline.limits import Limits
 from pipeline.machine import MODEL_CACHE, local_machine
+from pipeline.object_store import without_secrets
 from pipeline.order import ORDERS
 from pipeline.places import is_uri
 from pipeline.priorities import Priorities
@@ -96,7 +97,9 @@ def store_beside(output: str | Path) -> Path:
     """One store serves all days of an output (`dt=DAY`), and a link to it. Raises BadConfiguration for an object store: files there cannot
     be added to."""
     if is_uri(output):
-        raise BadConfiguration(f"{output}: the store of answers cannot be kept there; name a local folder for it, or none")
+        raise BadConfiguration(
+            f"{without_secrets(str(output))}: the store of answers cannot be kept there; name a local folder for it, or none"
+        )
     whole = Path(output).resolve()
     base = whole.parent if whole.name.startswith("dt=") else whole
     return base.with_name(f"{base.name}.store")

@@ -15,6 +15,7 @@ from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import Tally
+from pipeline.object_store import without_secrets
 from pipeline.order import Order
 from pipeline.places import place_of
 from pipeline.queries import Queries, read_queries
@@ -38,7 +39,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
         run_id = results.run_id_for(work, run_id)
         before = previous.find(Expanded, place, job.selection, job.update, progress.warn)
         with measured(seconds, "read"):
-            progress.stage("reading " + ", ".join(job.inputs))
+            progress.stage("reading " + ", ".join(map(without_secrets, job.inputs)))
             queries = read_queries(job.inputs, job.columns, job.selection.limit, job.max_input_bytes)
         progress.passed("read", {**queries.figures, "seconds": seconds["read"]})
         with measured(seconds, "load"):
@@ -76,6 +77,7 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
             committed = Committed(place.deliver(run_id, folder, stop), results.read_manifest(folder), seconds)
             with stop.held():
                 place.publish(run_id)
+                stop.over()
         return committed
 
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import BadConfiguration, BadData, NoInput, TryAgain
+from pipeline.errors import BadData, NoInput, TryAgain
 from pipeline.footer import Untrue, check_ratio, read_footer
-from pipeline.object_store import without_secrets
+from pipeline.object_store import keep_out_secrets
 from pipeline.pages import check_pages
 from pipeline.printable import printable
 
@@ -45,10 +45,7 @@ def find(inputs: Sequence[str]) -> list[str]:
         if not name.strip():
             raise NoInput("an input's name is empty; is a variable unset?")
         if _URI.match(name):
-            if name != without_secrets(name):
-                raise BadConfiguration(
-                    f"{without_secrets(name)}: credentials do not belong there; set them in the environment or in a profile"
-                )
+            keep_out_secrets(name)
             found[name] = name
             continue
         path = Path(name)

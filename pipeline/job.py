@@ -61,6 +61,9 @@ class Stop:
         """For what must not be torn apart."""
         return nullcontext()
 
+    def over(self) -> None:
+        """The results are committed: what comes now ends nothing more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,8 @@ def from_hub(name: str, files: Sequence[str] = ("*.json", "*.safetensors", "*.tx
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(files)))
+        with quiet(verbose=sys.stderr.isatty()):  # its bar of files is drawn for nobody, too, and also where all of them are there
+            folder = Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # the hub's client lets its network library's own errors through, and which library that is has changed
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadConfiguration(

@@ -30,8 +30,7 @@ def opened(uri: str) -> ObjectStore:
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise BadConfiguration(f"{without_secrets(uri)}: results are committed to a folder or to one of {known}")
-    if without_secrets(uri) != uri:
-        raise BadConfiguration(f"{without_secrets(uri)}: credentials do not belong there; set them in the environment or in a profile")
+    keep_out_secrets(uri)
     if not parts.netloc or any(part in ("", ".", "..") for part in parts.path.strip("/").split("/")) or re.search(r"[*?#\[\]]", uri):
         raise BadConfiguration(f"{uri}: name one place, e.g. {parts.scheme}://bucket/reviews")
     try:
@@ -67,6 +66,12 @@ def without_secrets(uri: str) -> str:
     if not keyed and not signed:
         return uri
     return f"{parts.scheme}://{host if keyed else parts.netloc}{parts.path}" + ("?..." if signed else "")
+
+
+def keep_out_secrets(name: str) -> None:
+    """Raises BadConfiguration for a URI with credentials in it: it would stand in manifests and logs."""
+    if "://" in name and (clean := without_secrets(name)) != name:
+        raise BadConfiguration(f"{clean}: credentials do not belong there; set them in the environment or in a profile")
 
 
 @contextmanager

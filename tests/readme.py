@@ -1,7 +1,7 @@
 """Those parts of the README that say what the code says: help texts, columns, exit codes. `make readme` writes them anew.
 
-A part stands between `<!-- generated: help store prune -->` and `<!-- end -->`. There are `help COMMAND`, `columns TABLE`, `file PATH` and `exit codes`.
-Of a table of columns names and types are generated; what a column means is written in the README, beside it, and stays.
+A part stands between `<!-- generated: help store prune -->` and `<!-- end -->`. There are `help COMMAND`, `columns TABLE`, `file PATH` and
+`exit codes`. Of a table of columns names and types are generated; what a column means is written in the README, beside it, and stays.
 """
 
 import re

@@ -216,6 +216,7 @@ def test_the_command_writes_results_with_the_real_model(tmp_path):
         "cost",
         "sentiment",
         "prediction",
+        "report",
         "results",
     ]
     assert "vllm" not in done.stderr.replace("vLLM", "")

@@ -22,7 +22,7 @@ from test_previous import spoil
 from jobs import report as command
 from jobs.analyze import analyze as analyze_command
 from pipeline import api
-from pipeline.errors import BadConfiguration, BadData, NoInput, Stopped
+from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.priorities import Priorities
 from pipeline.report import charts, cited, formats, one_run, page
 from pipeline.report.notable import REASONS, choose
@@ -444,7 +444,7 @@ def test_a_run_with_nothing_to_do_writes_no_report_either(analyzed, tmp_path):
     assert not list(tmp_path.rglob("*.html"))
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("a bug\nof two lines"), MemoryError(), Stopped(15)])
+@pytest.mark.parametrize("fault", [RuntimeError("a bug\nof two lines"), MemoryError()])
 def test_a_report_that_fails_is_one_line_and_no_failure(analyzed, tmp_path, monkeypatch, fault):
     def fail(*_):
         raise fault

@@ -31,7 +31,7 @@ FORMATS: Mapping[str, Callable[..., str]] = {
 def check_installed() -> None:
     """Raises BadConfiguration where a package of the extra is missing."""
     if missing := [package for module, package in NEEDED.items() if find_spec(module) is None]:
-        raise BadConfiguration(f"a report needs {' and '.join(missing)}; pip install 'review-digest[report]'")
+        raise BadConfiguration(f"a report needs {' and '.join(missing)}; install the extra 'report'")
 
 
 def render(template: str, **told: Any) -> str:
