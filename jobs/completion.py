@@ -7,16 +7,6 @@ from click.shell_completion import CompletionItem
 
 FILES, FOLDERS = ("INPUT...", "[INPUT...]", "QUERIES...", "INPUT", "FILE"), ("FOLDER", "FOLDER|URI", "OUTPUT", "[NEW]")
 PLACES = dict.fromkeys(FILES, "file") | dict.fromkeys(FOLDERS, "dir")
-    "INPUT...": "file",
-    "[INPUT...]": "file",
-    "QUERIES...": "file",
-    "INPUT": "file",
-    "FILE": "file",
-    "FOLDER": "dir",
-    "FOLDER|URI": "dir",
-    "OUTPUT": "dir",
-    "[NEW]": "dir",
-}
 """By what help texts call it, what a shell offers for it. Click's script for bash offers nothing where a type says nothing."""
 
 

@@ -2,13 +2,12 @@
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 from nights import Machine, assert_equal
 from test_analysis import SCHEMA
+from test_cli import jobs
 from test_incremental import reviews, text_of
 
 import pipeline
-from jobs.analyze import analyze as command
 from pipeline import api, results
 from pipeline.errors import BadConfiguration, BadData
 from pipeline.reviews import Selection
@@ -52,8 +51,8 @@ def test_a_path_a_frame_and_a_lazy_frame_give_equal_results(machines, frame, tmp
 
 def test_the_command_and_the_call_give_equal_results(machines, frame, tmp_path):
     frame.write_parquet(tmp_path / "dump.parquet")
-    done = CliRunner().invoke(command, [str(tmp_path / "dump.parquet"), "--output", str(tmp_path / "by-command"), "--order", "fifo"])
-    assert done.exit_code == 0, done.output
+    done = jobs("analyze", tmp_path / "dump.parquet", "--output", tmp_path / "by-command", "--order", "fifo")
+    assert done.returncode == 0, done.stderr
     folder = tmp_path / "by-command" / "current"
     called = pipeline.analyze(str(tmp_path / "dump.parquet"), str(tmp_path / "by-call"), order="fifo")
     assert_equal(tables_of(called), {name: pl.read_parquet(folder / f"{name}.parquet") for name in TABLES})

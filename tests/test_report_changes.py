@@ -3,12 +3,11 @@
 import copy
 
 import pytest
-from click.testing import CliRunner
 from made_runs import made_run, restaurant, review
 from pages import Page
+from test_cli import jobs
 from test_incremental import START, reviews, text_of
 
-from jobs.report import report as command
 from pipeline.report import moved
 from pipeline.report.between import differences, same_questions
 from pipeline.report.moved import compare
@@ -138,7 +137,7 @@ def test_more_changes_than_fit_are_cut_to_those_that_moved_most(two):
 
 def test_the_command_takes_two_runs(two, tmp_path):
     before, _ = two([restaurant("r", 3)], [restaurant("r", 4)])
-    done = CliRunner().invoke(command, [str(before.folder), str(tmp_path / "new"), "--html", str(tmp_path / "c.html")])
-    assert done.exit_code == 0, done.output
+    done = jobs("report", before.folder, tmp_path / "new", "--html", tmp_path / "c.html")
+    assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'c.html'}\n"
     assert "1 review more" in Page((tmp_path / "c.html").read_text()).below("reviews")

@@ -12,6 +12,7 @@ from conftest import BROKEN, KEY, SECRET, SIZES
 from faulty_server import Fault
 from leaseless import NoLease
 from places import write_dump
+from test_cli import jobs
 
 pytestmark = pytest.mark.cloud
 IMPATIENT = {"pipeline.object_store.RETRIES": 2, "pipeline.object_store.RETRYING_S": 4}
@@ -35,16 +36,12 @@ def test_a_bucket_holds_the_results_of_a_folder(place, cloud, expected, tmp_path
 
 
 def test_a_report_is_made_of_a_bucket_and_lies_beside_its_results(place, cloud, monkeypatch):
-    from click.testing import CliRunner
-
-    from jobs.report import report
-
     assert place.run() == 0, place.said
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
-    done = CliRunner().invoke(report, [cloud.uri])
-    assert done.exit_code == 0, done.output
-    assert done.output.strip() == f"{cloud.uri}/{run_of(cloud)}/report.html"
+    done = jobs("report", cloud.uri)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{cloud.uri}/{run_of(cloud)}/report.html"
     assert cloud.read(f"{run_of(cloud)}/report.html").startswith(b"<!doctype html>")
 
 
@@ -243,13 +240,9 @@ def test_a_bucket_that_is_not_there_is_a_matter_of_configuration(place):
 
 
 def test_an_output_in_a_bucket_wants_to_know_where_answers_are_kept(place, cloud, tmp_path):
-    from click.testing import CliRunner
-
-    from jobs.analyze import analyze
-
-    done = CliRunner().invoke(analyze, [str(place.dump), "--output", cloud.uri])
-    assert done.exit_code == 2
-    assert "--store" in done.output
+    done = jobs("analyze", place.dump, "--output", cloud.uri)
+    assert done.returncode == 2
+    assert "--store" in done.stderr
 
 
 def test_a_run_that_ends_gives_the_bucket_back_at_once(place, cloud, tmp_path):
