@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 
 from pipeline.columns import REVIEWS, Contract
-from pipeline.object_store import keep_out_secrets
-from pipeline.places import is_uri
 from pipeline.service_levels import ServiceLevel
 from pipeline.tasks.known import TASKS
+from pipeline.uris import is_uri, keep_out_secrets
 
 LONGEST = timedelta(days=36_500)
 """A hundred years: more leaves the calendar."""

@@ -13,8 +13,9 @@ from jobs.options import parse_allowance, parse_day, parse_deadline, parse_place
 from pipeline.analysis import Committed
 from pipeline.api import store_beside
 from pipeline.order import ORDERS
-from pipeline.places import inside, is_uri
+from pipeline.places import inside
 from pipeline.reading import MOST_INPUT_BYTES
+from pipeline.uris import is_uri
 
 F = TypeVar("F", bound=Callable[..., Any])
 PARTLY_FAILED = 3

@@ -23,7 +23,6 @@ from pipeline.digest import digest
 from pipeline.frames import in_a_file
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import plain
-from pipeline.object_store import without_secrets
 from pipeline.order import Order
 from pipeline.places import Folder, inside, place_of
 from pipeline.publishing import Publication
@@ -36,6 +35,7 @@ from pipeline.spread import scratch_in
 from pipeline.store import Store
 from pipeline.tables import Results, scan
 from pipeline.tasks.calibration import Fit
+from pipeline.uris import without_secrets
 
 SCRATCH_STORE = ".store-of-this-run"
 
@@ -95,8 +95,8 @@ def analyze(
     seconds: dict[str, float] = {}
     place = place_of(job.output)
     with place.locked() as work, scratch_in(work) as scratch:
-        run_id = results.run_id_for(work, run_id)
-        before = previous.find(Results, place, job.selection, job.update, progress.warn)
+        run_id = results.run_id_for(run_id, place.has_run)
+        before = previous.find(Results, place, job.selection, job.update, progress.warn, scratch)
         with measured(seconds, "read"):
             progress.stage("reading " + (", ".join(map(without_secrets, job.inputs)) or "a frame"))
             inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]

@@ -15,13 +15,14 @@ from pipeline.errors import BadConfiguration
 from pipeline.job import Job, Progress, Silent, Stop
 from pipeline.limits import Limits
 from pipeline.machine import MODEL_CACHE, local_machine
-from pipeline.object_store import without_secrets
 from pipeline.order import ORDERS
-from pipeline.places import is_uri
 from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
+from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
 from pipeline.tasks.calibration import Source
+from pipeline.tasks.known import TASKS
+from pipeline.uris import is_uri, without_secrets
 
 Reviews = str | Path | pl.LazyFrame | pl.DataFrame | Sequence[str | Path]
 
@@ -88,9 +89,22 @@ def analyze(
 
 def job_for(inputs: Sequence[str], output: str | Path, **options: Unpack[Options]) -> Job:
     """A job whose answers are kept beside its output, unless it is told where. Raises BadConfiguration where it has to be told."""
+    if isinstance(output, Path) and is_uri(str(output).replace(":/", "://", 1)):
+        raise BadConfiguration(f"{output}: a place in an object store is named by a text, with two slashes")
     if "store" not in options:
         options["store"] = store_beside(output)
+    if "tasks" in options:
+        options["tasks"] = _known_tasks(options["tasks"])
+    if (most := options.get("max_reviews", MAX_REVIEWS)) is not None and most < 1:
+        raise BadConfiguration(f"max_reviews={most}: has to be 1 at least; None is for all")
     return Job(inputs, output if is_uri(output) else Path(output), **options)
+
+
+def _known_tasks(names: Sequence[str]) -> tuple[str, ...]:
+    """In their own order: another one would be another run."""
+    if not names or set(names) - set(TASKS):
+        raise BadConfiguration(f"tasks={tuple(names)!r}: has to be some of {', '.join(TASKS)}")
+    return tuple(name for name in TASKS if name in names)
 
 
 def store_beside(output: str | Path) -> Path:

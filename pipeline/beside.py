@@ -12,11 +12,8 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from pipeline.asked_queries import fingerprints, priced, settings, tokenised
-from pipeline.errors import TryAgain
 from pipeline.expanded import EXPANDED, Expanded, expanded
 from pipeline.job import Job
-from pipeline.object_store import missing, reason
-from pipeline.places import Folder
 from pipeline.previous import Previous
 from pipeline.queries import QUERIES, Queries
 from pipeline.records import Outcome
@@ -24,7 +21,7 @@ from pipeline.restaurants import Tokenised
 from pipeline.run import Loop
 from pipeline.runtime import Runtime
 from pipeline.schemas import REQUESTS
-from pipeline.tables import Results, scan
+from pipeline.tables import Results
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.query_expansion import QueryExpansionTask
 
@@ -40,7 +37,7 @@ class Beside:
         self._queries, self._runtime = queries, runtime
         self._readable = {language for language, fit in fits.items() if fit.readable}
         self._marks = fingerprints(queries, {language: settings(runtime, language in self._readable) for language in fits})
-        self._before = committed_beside(before.folder) if before else Expanded.empty()
+        self._before = committed_beside(before.tables) if before else Expanded.empty()
         self._keeps_others = bool(job.update and before and before.here)
         known = self._before.queries.select("query_id", "fingerprint").drop_nulls().iter_rows() if job.store and not job.force else ()
         self._unchanged = {name for name, mark in known if self._marks.get(name) == mark}
@@ -112,13 +109,11 @@ def counts(tables: Expanded, selected: Collection[str]) -> dict[str, Any]:
     }
 
 
-def committed_beside(folder: Folder) -> Expanded:
-    """The queries' tables of a committed run, empty where it has none of this version. Raises TryAgain where a store does not answer."""
+def committed_beside(folder: Path) -> Expanded:
+    """The queries' tables of a committed run, empty where it has none of this version."""
     try:
-        queries, rejects = (scan(folder, name).collect() for name in FILES)
-    except (OSError, PolarsError, PanicException) as error:
-        if isinstance(folder, Path) or missing(error):
-            return Expanded.empty()
-        raise TryAgain(f"{folder}: its queries cannot be read ({reason(error)}); run again") from None
+        queries, rejects = (pl.read_parquet(folder / f"{name}.parquet") for name in FILES)
+    except (OSError, PolarsError, PanicException):
+        return Expanded.empty()
     known = queries.schema == pl.Schema(EXPANDED)
     return Expanded(queries, rejects, pl.DataFrame(schema=REQUESTS)) if known else Expanded.empty()

@@ -15,9 +15,10 @@ from polars.exceptions import PanicException, PolarsError
 
 from pipeline.errors import BadData, TryAgain
 from pipeline.inputs import check, is_remote
-from pipeline.object_store import unreadable
 from pipeline.printable import printable
 from pipeline.quiet import quiet
+from pipeline.store_errors import unreadable
+from pipeline.store_inputs import is_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +127,18 @@ def read_values(path: str, name: str) -> pl.Series:
 
 def _scan(path: str, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
     """Hive keys keep the type they are wanted in: guessed from the value, `restaurant_id=007` would become 7."""
-    if is_remote(path):
+    if is_remote(path) and not is_listed(path):
         return pl.scan_parquet(path, hive_partitioning="=" in path, missing_columns="insert")
-    keys = [folder.partition("=")[0] for folder in PurePath(path).parts[:-1] if "=" in folder]
+    keys = [folder.partition("=")[0] for folder in _partitions(path)]
     schema = {key: types.get(key, pl.String()) for key in keys}
     return pl.scan_parquet(path, hive_partitioning=bool(keys), hive_schema=schema or None, glob=False)
+
+
+def _partitions(path: str) -> list[str]:
+    """Folders like `day=2026-11-20`. Those above a hidden one, a run's own, say nothing of the rows in it."""
+    folders = list(PurePath(path).parts[:-1])
+    hidden = max((place for place, folder in enumerate(folders, start=1) if folder.startswith(".") and folder.strip(".")), default=0)
+    return [folder for folder in folders[hidden:] if "=" in folder]
 
 
 def _check_columns(path: str, wanted: Mapping[str, str], mapped: Mapping[str, str], found: pl.Schema, required: Collection[str]) -> None:

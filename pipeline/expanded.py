@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -40,6 +40,7 @@ class Expanded:
     plural: ClassVar[str] = "queries"
     id: ClassVar[str] = "query_id"
     schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]] = {"queries": EXPANDED, "requests": REQUESTS}
+    beside: ClassVar[Sequence[str]] = ()
     queries: pl.DataFrame
     rejects: pl.DataFrame
     requests: pl.DataFrame

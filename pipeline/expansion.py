@@ -15,16 +15,17 @@ from pipeline.calibrations import fits_for
 from pipeline.expanded import Expanded, expanded
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import Tally
-from pipeline.object_store import without_secrets
 from pipeline.order import Order
 from pipeline.places import place_of
 from pipeline.queries import Queries, read_queries
 from pipeline.run import Loop
 from pipeline.runtime import Machine, Runtime
 from pipeline.schedule import Schedule
+from pipeline.spread import scratch_in
 from pipeline.store import Store
 from pipeline.tables import same_rows
 from pipeline.tasks.query_expansion import QueryExpansionTask
+from pipeline.uris import without_secrets
 from pipeline.watched import watched
 
 
@@ -35,9 +36,9 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
     stop = stop or Stop()
     seconds: dict[str, float] = {}
     place = place_of(job.output)
-    with place.locked() as work:
-        run_id = results.run_id_for(work, run_id)
-        before = previous.find(Expanded, place, job.selection, job.update, progress.warn)
+    with place.locked() as work, scratch_in(work) as scratch:
+        run_id = results.run_id_for(run_id, place.has_run)
+        before = previous.find(Expanded, place, job.selection, job.update, progress.warn, scratch)
         with measured(seconds, "read"):
             progress.stage("reading " + ", ".join(map(without_secrets, job.inputs)))
             queries = read_queries(job.inputs, job.columns, job.selection.limit, job.max_input_bytes)

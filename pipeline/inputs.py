@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pipeline.errors import BadData, NoInput, TryAgain
 from pipeline.footer import Untrue, check_ratio, read_footer
-from pipeline.object_store import keep_out_secrets
 from pipeline.pages import check_pages
 from pipeline.printable import printable
+from pipeline.store_inputs import is_listed, objects, stamp
+from pipeline.uris import is_uri, keep_out_secrets
 
 _GLOB = re.compile(r"[*?\[]")
-_URI = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
 VALUE_BYTES = 16
 """What Polars keeps for a value beside its text: a view of it."""
@@ -25,11 +25,13 @@ VALUE_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file of a dump. `size` in bytes and `digest` (blake2b, 128 bits) are None for object stores, which name versions themselves."""
+    """One file of a dump. `size` in bytes; `digest` (blake2b, 128 bits) of a local one, `e_tag` of one in an object store, which names
+    versions itself. None where nobody tells."""
 
     path: str
     size: int | None = None
     digest: str | None = None
+    e_tag: str | None = None
 
 
 def find(inputs: Sequence[str]) -> list[str]:
@@ -37,16 +39,18 @@ def find(inputs: Sequence[str]) -> list[str]:
 
     Below a directory, names that begin with `_` or `.` are other tools' scratch places, as in Spark, and left out.
 
-    Object-store URIs pass unchanged; Polars expands them. Raises NoInput for a name with nothing behind it, BadConfiguration for
-    a URI with credentials in it: it would stand in manifests and logs.
+    Behind an object-store URI files are found alike; one that cannot be listed passes unchanged, and Polars expands it. Raises NoInput for
+    a name with nothing behind it, BadConfiguration for a URI with credentials in it: it would stand in manifests and logs.
     """
+    if not inputs:
+        raise NoInput("no input is named; name files, a glob or a directory that holds *.parquet")
     found: dict[str, str] = {}
     for name in inputs:
         if not name.strip():
             raise NoInput("an input's name is empty; is a variable unset?")
-        if _URI.match(name):
+        if is_uri(name):
             keep_out_secrets(name)
-            found[name] = name
+            found |= {one: one for one in (objects(name) if is_listed(name) else [name])}
             continue
         path = Path(name)
         if path.is_file():
@@ -73,7 +77,7 @@ def _below(folder: Path) -> list[Path]:
 
 def is_remote(path: str) -> bool:
     """Whether a path is an object-store URI."""
-    return bool(_URI.match(path))
+    return is_uri(path)
 
 
 def check(path: str, wanted: Collection[str]) -> int:
@@ -102,8 +106,9 @@ def check(path: str, wanted: Collection[str]) -> int:
 
 @contextmanager
 def unchanged(paths: Sequence[str]) -> Iterator[None]:
-    """Raises TryAgain at the end, and in place of BadData, where a local file was written, replaced or removed meanwhile."""
-    before = {path: _stamp(path) for path in paths if not is_remote(path)}
+    """Raises TryAgain at the end, and in place of BadData, where a file was written, replaced or removed meanwhile; of those in an object
+    store only such as can be listed are looked at."""
+    before = {path: _stamp(path) for path in paths if not is_remote(path) or is_listed(path)}
     problem = None
     try:
         yield
@@ -116,8 +121,10 @@ def unchanged(paths: Sequence[str]) -> Iterator[None]:
         raise problem
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced: size, time of change, inode. None where it is gone."""
+def _stamp(path: str) -> tuple[int | str, ...] | None:
+    """What changes when a file is written or replaced: size, time of change, inode, or e-tag. None where it is gone."""
+    if is_remote(path):
+        return stamp(path)
     try:
         found = Path(path).stat()
     except OSError:
@@ -126,9 +133,10 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 
 
 def describe(path: str) -> InputFile:
-    """Size and content digest, for the manifest."""
+    """Size and what tells its content, for the manifest."""
     if is_remote(path):
-        return InputFile(path)
+        size, e_tag = (is_listed(path) and stamp(path)) or (None, None)
+        return InputFile(path, size, e_tag=e_tag)
     try:
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,30 +1,33 @@
-"""An object store, and its errors in words. What a store says is not passed on: it may quote a request with its key and signature."""
+"""An object store: opened, read, and written on conditions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipeline.errors import BadConfiguration, BadData, JobError, NoInput, TryAgain
-from pipeline.printable import printable
+from pipeline.errors import BadConfiguration, TryAgain
+from pipeline.store_errors import told
+from pipeline.uris import keep_out_secrets, without_secrets
 
 if TYPE_CHECKING:
+    from obstore import PutMode, UpdateVersion
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl")
 """That can write on a condition, which is what a commit is there."""
-RETRIES, RETRYING_S = 8, 90
+RETRIES, RETRYING_S, PAUSE_S = 8, 90.0, 2.0
 """With growing pauses, of a request that got no answer or a server's error; a run's work is worth a minute's patience. How long one answer
 is waited for is the store's own 30 s: options of its client given here would switch off those of the environment."""
-_STATUS = re.compile(r"status code: (\d{3}[A-Za-z ]*)")
-_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+PROFILE = timedelta(minutes=15)
+"""How long credentials of a profile are believed: Amazon's tools renew those of a session when less is left."""
 
 
-def opened(uri: str) -> ObjectStore:
+def opened(uri: str, retrying_s: float | None = None) -> ObjectStore:
     """The part of a store that a URI names, with the credentials of the environment, or of a profile. Raises BadConfiguration."""
     parts = urlsplit(uri)
     if parts.scheme not in SCHEMES:
@@ -33,16 +36,18 @@ def opened(uri: str) -> ObjectStore:
     keep_out_secrets(uri)
     if not parts.netloc or any(part in ("", ".", "..") for part in parts.path.strip("/").split("/")) or re.search(r"[*?#\[\]]", uri):
         raise BadConfiguration(f"{uri}: name one place, e.g. {parts.scheme}://bucket/reviews")
+    return connected(uri, retrying_s)
+
+
+def connected(uri: str, retrying_s: float | None = None) -> ObjectStore:
+    """A bucket, or a part of one. Raises BadConfiguration."""
     try:
         from obstore.store import from_url
     except ImportError:
         raise BadConfiguration(f"{uri}: obstore cannot be imported; install the extra 'cloud'") from None
+    patience = timedelta(seconds=RETRYING_S if retrying_s is None else retrying_s)
     with told(uri, "cannot be reached"):
-        return from_url(
-            uri,
-            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRYING_S)},
-            **_credentials(parts.scheme),
-        )
+        return from_url(uri, retry_config={"max_retries": RETRIES, "retry_timeout": patience}, **_credentials(urlsplit(uri).scheme))
 
 
 def _credentials(scheme: str) -> dict[str, Any]:
@@ -52,84 +57,73 @@ def _credentials(scheme: str) -> dict[str, Any]:
     with suppress(ImportError, ValueError):  # not installed; knows none
         from obstore.auth.boto3 import Boto3CredentialProvider
 
-        return {"credential_provider": Boto3CredentialProvider()}
+        return {"credential_provider": Boto3CredentialProvider(ttl=PROFILE)}
     return {}
 
 
-def without_secrets(uri: str) -> str:
-    """A URI without what stands before its host, and of the web's also behind its path: keys, tokens, signatures. In an object's name a
-    question mark is part of a pattern."""
-    parts = urlsplit(uri)
-    before, _, host = parts.netloc.rpartition("@")
-    keyed = ":" in before or (bool(before) and parts.scheme in ("s3", "s3a", "gs", "http", "https"))
-    signed = parts.scheme in ("http", "https") and bool(parts.query or parts.fragment)
-    if not keyed and not signed:
-        return uri
-    return f"{parts.scheme}://{host if keyed else parts.netloc}{parts.path}" + ("?..." if signed else "")
-
-
-def keep_out_secrets(name: str) -> None:
-    """Raises BadConfiguration for a URI with credentials in it: it would stand in manifests and logs."""
-    if "://" in name and (clean := without_secrets(name)) != name:
-        raise BadConfiguration(f"{clean}: credentials do not belong there; set them in the environment or in a profile")
-
-
-@contextmanager
-def told(where: str, what: str) -> Iterator[None]:
-    """Around requests: raises BadConfiguration where asking again is no use, else TryAgain. Those of a condition that did not hold, and of
-    an object that is not there, pass."""
-    from obstore import exceptions
+def read(store: ObjectStore, where: str, name: str) -> tuple[bytes, UpdateVersion] | None:
+    """An object and its version, None where there is none. Raises BadConfiguration, TryAgain."""
+    from obstore import get
 
     try:
-        yield
-    except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
-        raise
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        do = "check the credentials in the environment or the profile, and what they allow"
-        raise BadConfiguration(f"{where}: {what} ({reason(error)}); {do}") from None
-    except (exceptions.UnknownConfigurationKeyError, exceptions.NotSupportedError, exceptions.InvalidPathError, ValueError) as error:
-        raise BadConfiguration(f"{where}: {what} ({reason(error)}); check the URI and the store's settings") from None
-    except FileNotFoundError as error:
-        if _CODE.search(str(error)) and "NoSuchBucket" in str(error):
-            raise BadConfiguration(f"{where}: {what} (no such bucket); make it, or check the name") from None
-        raise
-    except exceptions.BaseError as error:
-        raise TryAgain(f"{where}: {what} ({reason(error)}); run again") from None
+        with told(f"{where}/{name}", "cannot be read"):
+            found = get(store, name)
+            return bytes(found.bytes()), version_of(found.meta)
+    except FileNotFoundError:
+        return None
+
+
+def write(
+    store: ObjectStore, where: str, name: str, content: bytes, kind: str = "application/json", mode: PutMode = "overwrite"
+) -> UpdateVersion:
+    """Raises BadConfiguration, TryAgain; obstore's errors where the condition of `mode` does not hold. `kind`: its media type."""
+    from obstore import put
+
+    try:
+        with told(f"{where}/{name}", "could not be written"):
+            return version_of(put(store, name, content, attributes={"Content-Type": kind}, mode=mode, use_multipart=False))
+    except FileNotFoundError:
+        raise BadConfiguration(f"{where}: there is no such place; make it, or check the name") from None
+
+
+def change(store: ObjectStore, where: str, name: str, content: bytes, before: UpdateVersion | None) -> UpdateVersion | None:
+    """Writes an object that is as it was `before` (None: that is not there); its new version, None where it is not as it was any more.
+
+    No two writers write the same content. So after an answer that was lost the object itself tells what became of the request: a store does
+    not repeat a write on a condition, and one that was repeated fails on itself. Raises BadConfiguration; TryAgain after RETRYING_S.
+    """
+    from obstore import exceptions
+
+    end = time.monotonic() + RETRYING_S
+    while True:
+        problem = None
+        try:
+            return write(store, where, name, content, mode=before or "create")
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            pass
+        except TryAgain as error:
+            problem = error
+        found = read(store, where, name)
+        if found is not None and found[0] == content:
+            return found[1]
+        if problem is None or (found and found[1]) != before:
+            return None
+        if time.monotonic() > end:
+            raise problem
+        time.sleep(PAUSE_S)
+
+
+def version_of(found: Mapping[str, Any]) -> UpdateVersion:
+    """From the result of a write or the head of a read: a condition for "still the same"."""
+    version: UpdateVersion = {}
+    if found.get("e_tag"):
+        version["e_tag"] = found["e_tag"]
+    if found.get("version"):
+        version["version"] = found["version"]
+    return version
 
 
 def put_object(uri: str, content: bytes, kind: str) -> None:
     """An object of its own. `kind`: its media type, by which a browser shows it. Raises BadConfiguration, TryAgain."""
-    from obstore import put
-
     place, _, name = uri.rpartition("/")
-    with told(uri, "could not be written"):
-        put(opened(place), name, content, attributes={"Content-Type": kind}, use_multipart=False)
-
-
-def unreadable(uri: str, error: BaseException) -> JobError:
-    """What a reader's error about an object means."""
-    status = _STATUS.search(str(error))
-    if missing(error):
-        return NoInput(f"{uri}: no such object there; check the URI")
-    if status and status[1].startswith(("401", "403")):
-        return BadConfiguration(f"{uri}: {reason(error)}; check the credentials in the environment or the profile, and what they allow")
-    if status or reason(error) != type(error).__name__:
-        return TryAgain(f"{uri}: {reason(error)}; run again")
-    return BadData(f"{uri}: cannot be read ({printable(str(error).partition(chr(10))[0])}); write it again or leave it out")
-
-
-def reason(error: BaseException) -> str:
-    """What went wrong, of a store's answer the status and the code alone."""
-    said = str(error)
-    found = [match[1].strip() for match in (_STATUS.search(said), _CODE.search(said)) if match]
-    if found:
-        return ", ".join(found)
-    first = said.partition("\n")[0]
-    if re.search(r"timed? ?out", first, re.IGNORECASE):
-        return "no answer in time"
-    return "no connection" if re.search(r"connect|send|dns|body", first, re.IGNORECASE) else type(error).__name__
-
-
-def missing(error: BaseException) -> bool:
-    """Whether a store was asked and has no such object."""
-    return isinstance(error, FileNotFoundError) or bool(re.search(r"code: 404\b|expanded paths were empty", str(error)))
+    write(opened(place), place, name, content, kind)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline import results
+from pipeline.uris import is_uri
 
 Folder = Path | str
 """Of a run: local, or the URI of one."""
 Run = tuple[Folder, Mapping[str, Any]]
 """A committed run's folder and its manifest."""
-_URI = re.compile(r"^[a-z][a-z0-9+.-]*://")
 
 
 class Place(Protocol):
@@ -28,6 +27,14 @@ class Place(Protocol):
 
     def committed(self) -> Run | None:
         """The run that readers see, None before the first. Raises BadConfiguration where it is damaged."""
+        ...
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether there is one of that name, committed or not."""
+        ...
+
+    def fetched(self, run: Folder, names: Collection[str], into: Path) -> Path:
+        """A local folder with these files of a committed run, as far as they are there. Raises BadConfiguration, TryAgain."""
         ...
 
     def other_days(self) -> Iterator[Place]:
@@ -53,11 +60,6 @@ def place_of(output: Path | str) -> Place:
     return Bucket(str(output))
 
 
-def is_uri(output: Path | str) -> bool:
-    """A `Path` never is: it has one slash where a URI has two."""
-    return isinstance(output, str) and bool(_URI.match(output))
-
-
 def inside(folder: Folder, name: str) -> Folder:
     """What is called `name` there."""
     return folder / name if isinstance(folder, Path) else f"{folder}/{name}"
@@ -77,6 +79,12 @@ class LocalPlace:
 
     def committed(self) -> Run | None:
         return results.committed(self.output)
+
+    def has_run(self, run_id: str) -> bool:
+        return (self.output / results.RUNS / run_id).exists()
+
+    def fetched(self, run: Folder, names: Collection[str], into: Path) -> Path:
+        return Path(run)
 
     def other_days(self) -> Iterator[Place]:
         days = sorted(self.output.parent.glob("dt=*"), reverse=True) if self.output.name.startswith("dt=") else []

@@ -62,7 +62,7 @@ def plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str],
 
 
 def _plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str], None], exact_reviews: int, scratch: Path) -> Planned:
-    before = previous.find(Results, place_of(job.output), job.selection, job.update, warn)
+    before = previous.find(Results, place_of(job.output), job.selection, job.update, warn, scratch)
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
     queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
     runtime = Weightless(machine)

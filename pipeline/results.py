@@ -101,7 +101,7 @@ def _clean(output: Path) -> None:
     except (OSError, ValueError, TypeError, AttributeError):  # a person has to look at it first
         return
     for folder in (output / RUNS).glob("*"):
-        if folder.name not in keep and _RUN_ID.fullmatch(folder.name):
+        if folder.name not in keep and is_run_id(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -124,13 +124,18 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def run_id_for(output: Path, given: str | None) -> str:
-    """`given`, or a new one. Raises BadConfiguration where it is not of the form by which leftovers are known, or is taken."""
+def is_run_id(name: str) -> bool:
+    """Whether a folder of this name is a run's."""
+    return bool(_RUN_ID.fullmatch(name))
+
+
+def run_id_for(given: str | None, taken: Callable[[str], bool]) -> str:
+    """`given`, or a new one. Raises BadConfiguration where it is not of the form by which leftovers are known, or is `taken`."""
     run_id = given or new_run_id()
-    if not _RUN_ID.fullmatch(run_id):
+    if not is_run_id(run_id):
         raise BadConfiguration(f"run id {run_id!r}: is none like {new_run_id()}; take one of pipeline.results.new_run_id()")
-    if (output / RUNS / run_id).exists():
-        raise BadConfiguration(f"{output}: has a run {run_id} already; take another of pipeline.results.new_run_id()")
+    if given and taken(run_id):
+        raise BadConfiguration(f"there is a run {run_id} already; take another of pipeline.results.new_run_id()")
     return run_id
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -27,12 +27,13 @@ def own_status() -> pl.Expr:
 class Published(Protocol):
     """What one kind of job publishes, a file per field. `job`: the command; `plural`: what a row of `rows`, the table that is the result,
     stands for, and that table's name; `id`: names it. It has columns `fingerprint` and `reused`. `schemas`: of the tables that every
-    version may change. `counts`: for the manifest, beside those that all jobs have."""
+    version may change. `beside`: others that a run may have. `counts`: for the manifest, beside those that all jobs have."""
 
     job: ClassVar[str]
     plural: ClassVar[str]
     id: ClassVar[str]
     schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]]
+    beside: ClassVar[Sequence[str]]
 
     @property
     def rows(self) -> pl.DataFrame: ...
@@ -52,6 +53,7 @@ class Results:
     plural: ClassVar[str] = "restaurants"
     id: ClassVar[str] = "restaurant_id"
     schemas: ClassVar[Mapping[str, Mapping[str, pl.DataType]]] = {"restaurants": RESTAURANTS, "reviews": REVIEWS, "requests": REQUESTS}
+    beside: ClassVar[Sequence[str]] = ("queries", "query_rejects")
     restaurants: pl.DataFrame
     reviews: pl.DataFrame
     rejects: pl.DataFrame

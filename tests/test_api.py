@@ -9,7 +9,7 @@ from test_incremental import reviews, text_of
 
 import pipeline
 from pipeline import api, results
-from pipeline.errors import BadConfiguration, BadData
+from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.reviews import Selection
 
 ROWS = [*reviews(3), *reviews(4, "r1", first=100), ("r1", "broken", None, None, None, None)]
@@ -104,3 +104,32 @@ def test_a_name_that_is_taken_is_refused_and_its_run_stays(machines, frame, tmp_
     with pytest.raises(BadConfiguration, match="already"):
         pipeline.analyze(frame.head(3), tmp_path / "out", run_id=done.manifest["run_id"])
     assert sorted(path.name for path in done.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tasks": ("sentimnt",)}, {"tasks": ()}, {"max_reviews": 0}, {"output": Path("s3://bucket/out")}],
+    ids=["unknown", "none", "no reviews", "a path"],
+)
+def test_what_the_command_refuses_the_call_refuses(machines, frame, tmp_path, options):
+    with pytest.raises(BadConfiguration):
+        pipeline.analyze(frame, **{"output": tmp_path / "out", **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_input_at_all_is_no_empty_result(machines, frame, tmp_path):
+    first = pipeline.analyze(frame, tmp_path / "out")
+    with pytest.raises(NoInput):
+        pipeline.analyze([], tmp_path / "out")
+    assert results.committed(tmp_path / "out")[0] == first.folder
+
+
+def test_tasks_in_any_order_are_the_same_run(machines, frame, tmp_path):
+    pipeline.analyze(frame, tmp_path / "out", tasks=("sentiment", "summary"))
+    assert pipeline.analyze(frame, tmp_path / "out", tasks=("summary", "sentiment")).nothing_new
+
+
+def test_the_name_of_the_output_says_nothing_of_a_frames_rows(machines, frame, tmp_path):
+    plain = tables_of(pipeline.analyze(frame, tmp_path / "out", columns={"created_at": "created_at"}))
+    for name in ("dt=2020-01-01", "area=elsewhere", "restaurant_id=7", "created_at=2020-01-01"):
+        assert_equal(without_source(tables_of(pipeline.analyze(frame, tmp_path / name / "out"))), without_source(plain))

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import BadData, NoInput
+from pipeline.errors import BadConfiguration, BadData, NoInput
 from pipeline.inputs import check, describe, find, is_remote
+from pipeline.uris import without_secrets
 
 ROW = {"restaurant_id": ["r"], "text": ["good"]}
 
@@ -81,8 +82,27 @@ def test_a_name_with_nothing_behind_it_is_no_input(tmp_path, name):
     assert caught.value.exit_code == 66
 
 
-def test_object_store_uris_pass_unchanged_and_unchecked():
-    uri = "s3://bucket/reviews/*.parquet"
+def test_no_name_at_all_is_no_empty_dump():
+    with pytest.raises(NoInput, match="no input is named"):
+        find([])
+
+
+@pytest.mark.parametrize(
+    "name", ["s3://me:hush@bucket/x", "https://host/x.parquet?sig=hush", "az://c/x.parquet?sv=1&sig=hush", "S3://hush@b/x"]
+)
+def test_credentials_in_a_uri_are_refused_and_not_repeated(name):
+    with pytest.raises(BadConfiguration) as caught:
+        find([name])
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["abfss://c@account.dfs.core.windows.net/x.parquet", "hf://datasets/a/b@main/x.parquet"])
+def test_names_that_only_look_like_credentials_are_not(name):
+    assert without_secrets(name) == name
+
+
+def test_uris_that_cannot_be_listed_pass_unchanged_and_unchecked():
+    uri = "hf://datasets/somebody/reviews/*.parquet"
     assert find([uri, uri]) == [uri]
     assert is_remote(uri)
     assert not is_remote("/data/s3/reviews.parquet")

@@ -15,13 +15,16 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 WRITES = ("PUT", "POST", "DELETE")
+LONG_S = 35
+"""The client waits for 30 s."""
 
 
 @dataclass
 class Fault:
     """What happens to requests of one of the `methods` whose path ends in `path`: to the first `times` of them after `skip`.
 
-    `act`: `kill` the process group `pid`, `cut` the connection, or `refuse` with `status`; `after`: the store has done what it was asked.
+    `act`: `kill` or `freeze` the process group `pid`, `cut` the connection, `hang` longer than anybody waits, `refuse` with `status`, or do
+    something, `then` answer; `after`: the store has done what it was asked.
     """
 
     act: str
@@ -33,6 +36,7 @@ class Fault:
     status: str = "503 Slow Down"
     pid: int = 0
     body: bytes = b"<Error><Code>SlowDown</Code></Error>"
+    then: Callable[[], object] = lambda: None
 
     def meets(self, environ: dict[str, Any]) -> bool:
         """Counts as well."""
@@ -53,10 +57,11 @@ class Silent(WSGIRequestHandler):
 
 @dataclass
 class Server:
-    """`requests`: method and path of each, in the order of arrival."""
+    """`requests`: method and path of each, in the order of arrival. `unconditional`: it does not heed conditions, as some do."""
 
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    unconditional: bool = False
 
     def __post_init__(self) -> None:
         self._app = DomainDispatcherApplication(create_backend_app)
@@ -79,7 +84,13 @@ class Server:
         with self._turn:
             self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
             fault = next((one for one in self.faults if one.meets(environ)), None)
+        if self.unconditional:
+            environ.pop("HTTP_IF_MATCH", None)
+            environ.pop("HTTP_IF_NONE_MATCH", None)
         if fault is None:
+            return self._app(environ, start)
+        if fault.act == "then":
+            fault.then()
             return self._app(environ, start)
         if fault.act == "refuse":
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -89,6 +100,8 @@ class Server:
             list(self._app(environ, lambda *_: None))
         elif fault.act == "cut":
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0) // 2)
+        if fault.act == "hang":
+            time.sleep(LONG_S)
         if fault.act == "kill":
             os.killpg(fault.pid, signal.SIGKILL)
         elif fault.act == "freeze":

@@ -119,6 +119,60 @@ def wait_for(fault):
     time.sleep(0.5)  # it is under way
 
 
+def test_what_other_tools_keep_under_the_same_name_stays(place, cloud):
+    cloud.put(place.dump, "reviews/out/runs/experiment-7/model.bin")
+    for _ in range(2):
+        larger(place)
+        assert place.run("--force") == 0, place.said
+    assert "runs/experiment-7/model.bin" in cloud.objects()
+
+
+def test_a_commit_whose_answer_comes_too_late_is_a_commit(place, cloud, expected, tmp_path):
+    cloud.server.faults[:] = [Fault("hang", path="current.json", after=True, methods=("PUT",))]
+    assert place.run(timeout=120) == 0, place.said
+    views.assert_equal_results(cloud.fetched(tmp_path / "seen"), expected)
+
+
+def test_a_store_that_does_not_heed_conditions_is_refused(place, cloud):
+    cloud.server.unconditional = True
+    try:
+        assert place.run() == 78
+    finally:
+        cloud.server.unconditional = False
+    assert "does not heed conditions" in place.said
+    assert "current.json" not in cloud.objects()
+
+
+@pytest.mark.parametrize("name", ["dumps/*.parquet", "dumps/", "dumps", "dumps/**/*.parquet"])
+def test_files_behind_a_pattern_or_a_folder_are_read_one_by_one(place, cloud, name, tmp_path):
+    uris = [
+        cloud.put(place.dump, f"dumps/day={day}/dump.parquet" if "**" in name or "*" not in name else f"dumps/{day}.parquet")
+        for day in (1, 2)
+    ]
+    cloud.put(place.dump, "dumps/_scratch/left.parquet")
+    place.dump = f"s3://{cloud.bucket}/{name}"
+    assert place.run() == 0, place.said
+    manifest = json.loads(cloud.read(f"{run_of(cloud)}/manifest.json"))
+    assert [one["path"] for one in manifest["inputs"]] == uris
+    assert all(one["size"] and one["e_tag"] for one in manifest["inputs"])
+
+
+def test_a_dump_that_changes_while_it_is_read_is_read_again_another_time(place, cloud):
+    uri = cloud.put(place.dump, "dumps/dump.parquet")
+    other = write_dump(place.folder / "other.parquet", [9], 0)
+    local, place.dump = place.dump, uri
+    cloud.server.faults[:] = [
+        Fault("then", methods=("GET",), path="dump.parquet", skip=1, then=lambda: cloud.put(other, "dumps/dump.parquet"))
+    ]
+    assert place.run() in (65, 75), local
+    assert not cloud.server.faults[0].times
+
+
+def test_a_profile_that_is_not_there_is_a_matter_of_configuration(place, cloud):
+    assert place.run(environment={**cloud.environment, "AWS_PROFILE": "nobodys", "TMPDIR": str(place.folder)}) == 78
+    assert "check the credentials" in place.said
+
+
 def elsewhere(place, folder):
     """The same output, on a machine that shares nothing with the first."""
     folder.mkdir()
