@@ -1,5 +1,7 @@
 """The job as one call from Python: paths or frames in, frames out, the same results as the command's."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from nights import Machine, assert_equal

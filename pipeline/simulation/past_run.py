@@ -134,7 +134,7 @@ def _arrivals(manifest: Mapping[str, Any], names: list[str], warn: Warn) -> list
     try:
         inputs = [one for one in manifest["inputs"] if one.get("holds") != "queries"]
         dump = read([one["path"] for one in inputs], manifest["columns"], _selection(manifest["selection"]), ANY_SIZE)
-        if {one.digest for one in dump.files} != {one["digest"] for one in inputs}:
+        if {(one.digest, one.e_tag) for one in dump.files} != {(one["digest"], one.get("e_tag")) for one in inputs}:
             raise BadData("it has changed since")
         table = group(dump).table.sort("arrival")
         asked = set(names)

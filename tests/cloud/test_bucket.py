@@ -145,10 +145,8 @@ def test_a_store_that_does_not_heed_conditions_is_refused(place, cloud):
 
 @pytest.mark.parametrize("name", ["dumps/*.parquet", "dumps/", "dumps", "dumps/**/*.parquet"])
 def test_files_behind_a_pattern_or_a_folder_are_read_one_by_one(place, cloud, name, tmp_path):
-    uris = [
-        cloud.put(place.dump, f"dumps/day={day}/dump.parquet" if "**" in name or "*" not in name else f"dumps/{day}.parquet")
-        for day in (1, 2)
-    ]
+    below = "dumps/day={}/dump.parquet" if name != "dumps/*.parquet" else "dumps/{}.parquet"
+    uris = [cloud.put(place.dump, below.format(day)) for day in (1, 2)]
     cloud.put(place.dump, "dumps/_scratch/left.parquet")
     place.dump = f"s3://{cloud.bucket}/{name}"
     assert place.run() == 0, place.said
@@ -161,11 +159,10 @@ def test_a_dump_that_changes_while_it_is_read_is_read_again_another_time(place, 
     uri = cloud.put(place.dump, "dumps/dump.parquet")
     other = write_dump(place.folder / "other.parquet", [9], 0)
     local, place.dump = place.dump, uri
-    cloud.server.faults[:] = [
-        Fault("then", methods=("GET",), path="dump.parquet", skip=1, then=lambda: cloud.put(other, "dumps/dump.parquet"))
-    ]
+    replaced = Fault("then", methods=("GET",), path="dump.parquet", skip=1, then=lambda: cloud.put(other, "dumps/dump.parquet"))
+    cloud.server.faults[:] = [replaced]
     assert place.run() in (65, 75), local
-    assert not cloud.server.faults[0].times
+    assert not replaced.times
 
 
 def test_a_profile_that_is_not_there_is_a_matter_of_configuration(place, cloud):
