@@ -46,7 +46,13 @@ MOST_NAMED = 10
     default="two-stage",
     help="two-stage: compared with up to 20 peers; single: each restaurant alone.",
 )
-@click.option("--queries", multiple=True, metavar="FILE", help="Also expand these search queries (see expand-queries). Repeatable.")
+@click.option(
+    "--queries",
+    multiple=True,
+    callback=parse_inputs,
+    metavar="FILE",
+    help="Also expand these search queries (see expand-queries). Repeatable.",
+)
 @click.option("--restaurant", multiple=True, metavar="ID", help="Only this restaurant. Repeatable.")
 @click.option("--since", callback=parse_moment, metavar="TIME", help="Only reviews from then on (ISO; UTC unless it names a zone).")
 @click.option("--until", callback=parse_moment, metavar="TIME", help="Only reviews before then.")

@@ -24,15 +24,22 @@ def _engine_options(_: click.Context, __: click.Parameter, pairs: Sequence[str])
             raise click.BadParameter(f"{pair!r} is not key=value, e.g. max_num_seqs=32")
         if name == "trust_remote_code":
             raise click.BadParameter("trust_remote_code stays off: a model's files must not run code here")
-        if is_secret(name):
-            raise click.BadParameter(f"{name}: secrets do not belong there, the manifest has all options; set HF_TOKEN or its like")
         if name in NUMBERS and not value.isdigit():
             raise click.BadParameter(f"{name}={value}: has to be a number here, the job plans with it")
         try:
             options[name] = json.loads(value)
         except ValueError:
             options[name] = value
+        if _has_secret({name: options[name]}):
+            raise click.BadParameter(f"{name}: secrets do not belong there, the manifest has all options; set HF_TOKEN or its like")
     return options
+
+
+def _has_secret(value: Any) -> bool:
+    """Whether anything in it goes by the name of one."""
+    if isinstance(value, Mapping):
+        return any(is_secret(name) or _has_secret(one) for name, one in value.items())
+    return isinstance(value, list) and any(map(_has_secret, value))
 
 
 FEED_HELP = "Feed requests while others run, or one LLM.generate over all that are ready."

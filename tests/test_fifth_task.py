@@ -47,7 +47,7 @@ def test_its_requests_costs_and_wording_are_told(done):
     manifest = json.loads((done / "manifest.json").read_text())
     assert manifest["tasks"] == ["sentiment", "occasion"]
     assert {"sentiment", "occasion"} == manifest["wording"].keys()
-    assert "occasion" in manifest["costs"]["tasks"]
+    assert "occasion" in {one["task"] for one in manifest["costs"]["tasks"]}
     assert pl.read_parquet(done / "requests.parquet").filter(task="occasion").height == 1
     assert [one["level"] for one in manifest["service_levels"]] == ["ttft.occasion=1h"]
 
@@ -63,7 +63,9 @@ def test_it_goes_after_the_others_in_the_order_by_task(done):
 
 
 def test_its_answers_are_kept_like_all_others(dump, done):
-    again = jobs("analyze", dump, "--tasks", "sentiment,occasion", "--output", dump.parent / "out", "--skip-exit-code", "99")
+    again = jobs(
+        "analyze", dump, "--tasks", "sentiment,occasion", "--output", dump.parent / "out", "--max-failed", "1", "--skip-exit-code", "99"
+    )
     assert again.returncode == 99, again.stderr
 
 

@@ -10,6 +10,7 @@ from test_incremental import reviews
 
 from pipeline import previous
 from pipeline.errors import TryAgain
+from pipeline.places import place_of
 from pipeline.reviews import Selection
 from pipeline.tables import Results
 
@@ -42,9 +43,9 @@ def test_requests_of_the_run_before_are_never_read(nights):
     assert again.tables["restaurants"].filter("reused")["restaurant_id"].to_list() == ["r0", "r1"]
 
 
-def test_a_run_that_is_gone_when_its_rows_are_needed_is_a_reason_to_try_again(nights):
-    folder = nights.run(ROWS).done.manifest_path.parent
-    before = previous.find(Results, nights.folder / "out", Selection(), False, print)
+def test_a_run_that_is_gone_when_its_rows_are_needed_is_a_reason_to_try_again(nights, tmp_path):
+    folder = nights.run(ROWS).done.folder
+    before = previous.find(Results, place_of(nights.folder / "out"), Selection(), False, print, tmp_path)
     assert before.read(pl.col("restaurant_id") == "r1").reviews.height == 4
     (folder / "reviews.parquet").unlink()
     with pytest.raises(TryAgain, match="run again"):
