@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from pipeline.errors import BadConfiguration
 
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _QUERY = re.compile(r"\?[^/*?=]*=.*", re.DOTALL)
 """Names and values. A `?` that no value follows is part of a pattern."""
-_KEYED = ("s3", "s3a", "gs", "http", "https", "ftp")
-"""Whose host no name stands before but a user's; Azure's and Hugging Face's write container@account and name@revision."""
+_BUCKETS = ("s3", "s3a", "gs")
+_USER, _KEYS = re.compile(r"[^@/]*:[^@/]*@"), re.compile(r"[^@]*:[^@]*@")
+"""User and password; a key that stands before a bucket may have slashes in it. Names of Azure and Hugging Face have an @ of their own, as in
+container@account and name@revision."""
 
 
 def is_uri(name: object) -> bool:
@@ -23,11 +24,14 @@ def without_secrets(name: str) -> str:
     """A URI without user and password, and without what its query says: keys, tokens, signatures."""
     if not is_uri(name):
         return name
-    parts = urlsplit(name)
-    before, _, host = parts.netloc.rpartition("@")
-    keyed = ":" in before or (bool(before) and parts.scheme in _KEYED)
-    rest = name[name.index("://") + 3 + len(parts.netloc) :]
-    return f"{parts.scheme}://{host if keyed else parts.netloc}{_QUERY.sub('?...', rest)}"
+    scheme, _, rest = name.partition("://")
+    of_bucket = scheme.lower() in _BUCKETS
+    host = rest.partition("/")[0]
+    if found := (_KEYS if of_bucket else _USER).match(rest):
+        rest = rest[found.end() :]
+    elif of_bucket and ("@" in host or ":" in host):  # no bucket is called so
+        rest = "..." + rest[len(host) :].rpartition("@")[2]
+    return f"{scheme}://{_QUERY.sub('?...', rest)}"
 
 
 def keep_out_secrets(name: str) -> None:

@@ -88,12 +88,21 @@ def test_no_name_at_all_is_no_empty_dump():
 
 
 @pytest.mark.parametrize(
-    "name", ["s3://me:hush@bucket/x", "https://host/x.parquet?sig=hush", "az://c/x.parquet?sv=1&sig=hush", "S3://hush@b/x"]
+    "name",
+    [
+        "s3://me:hush@bucket/x",
+        "s3://me:hu/sh@bucket/x",
+        "s3://me:hush/x",
+        "https://host/x.parquet?sig=hush",
+        "az://c/x.parquet?sv=1&sig=hush",
+        "S3://hush@b/x",
+    ],
 )
 def test_credentials_in_a_uri_are_refused_and_not_repeated(name):
     with pytest.raises(BadConfiguration) as caught:
         find([name])
     assert "hush" not in str(caught.value)
+    assert "sh@" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["abfss://c@account.dfs.core.windows.net/x.parquet", "hf://datasets/a/b@main/x.parquet"])
