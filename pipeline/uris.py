@@ -11,7 +11,7 @@ _QUERY = re.compile(r"\?[^/*?=]*=.*", re.DOTALL)
 """Names and values. A `?` that no value follows is part of a pattern."""
 _BUCKETS = ("s3", "s3a", "gs")
 _USER, _KEYS = re.compile(r"[^@/]*:[^@/]*@"), re.compile(r"[^@]*:[^@]*@")
-"""User and password; a key that stands before a bucket may have slashes in it. Names of Azure and Hugging Face have an @ of their own, as in
+"""User and password; a key that stands before a bucket may have slashes in it. Azure's and Hugging Face's names have an @ of their own, in
 container@account and name@revision."""
 
 
