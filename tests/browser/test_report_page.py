@@ -94,7 +94,9 @@ def listening():
 def test_the_policy_stops_what_would_get_through_the_escaping(opened, path, listening):
     address, asked = listening
     through = f"<script>document.title = 'taken'</script><img src='{address}/image'><style>@import '{address}/style';</style>"
-    path.write_text(path.read_text().replace("</main>", f"{through}<p onclick='document.title = 1' style='color: red'>just here</p></main>"))
+    path.write_text(
+        path.read_text().replace("</main>", f"{through}<p onclick='document.title = 1' style='color: red'>just here</p></main>")
+    )
     one = opened(path)
     one.page.get_by_text("just here", exact=True).click()
     one.page.wait_for_timeout(300)

@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
-
 WRITES = ("PUT", "POST", "DELETE")
 LONG_S = 35
 """The client waits for 30 s."""
@@ -49,12 +46,6 @@ class Fault:
         return True
 
 
-class Silent(WSGIRequestHandler):
-    """Says nothing of requests."""
-
-    def log(self, *_: object, **__: object) -> None: ...
-
-
 @dataclass
 class Server:
     """`requests`: method and path of each, in the order of arrival. `unconditional`: it does not heed conditions, as some do."""
@@ -64,6 +55,13 @@ class Server:
     unconditional: bool = False
 
     def __post_init__(self) -> None:
+        # Here, since vLLM on a CPU looks at every object of every module there is when it starts, and Flask has some that cannot be looked at.
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        class Silent(WSGIRequestHandler):
+            def log(self, *_: object, **__: object) -> None: ...
+
         self._app = DomainDispatcherApplication(create_backend_app)
         self._turn = threading.Lock()
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Silent)
