@@ -55,7 +55,7 @@ class Server:
     unconditional: bool = False
 
     def __post_init__(self) -> None:
-        # Here, since vLLM on a CPU looks at every object of every module there is when it starts, and Flask has some that cannot be looked at.
+        # Here, since vLLM on a CPU looks at every object of every module when it starts, and Flask has some that cannot be looked at.
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import WSGIRequestHandler, make_server
 
