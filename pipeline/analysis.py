@@ -91,9 +91,9 @@ def analyze(
     """Reads the dump, or a `frame` in place of the job's inputs, asks the model what is not known yet, commits. Raises the errors of
     `pipeline.errors`; then nothing that readers see has changed, and the same command goes on where this one ended. `stop` is called
     between two steps and may raise to end the run. `run_id`: of `results.new_run_id`, where somebody has to know it beforehand."""
-    stop = stop or Stop()
     seconds: dict[str, float] = {}
     place = place_of(job.output)
+    stop = (stop or Stop()).also(place.check)
     with place.locked() as work, scratch_in(work) as scratch:
         run_id = results.run_id_for(run_id, place.has_run)
         before = previous.find(Results, place, job.selection, job.update, progress.warn, scratch)

@@ -56,6 +56,10 @@ class Bucket:
                 finally:
                     shutil.rmtree(work / RUNS, ignore_errors=True)
 
+    def check(self) -> None:
+        if self._lease:
+            self._lease.check()
+
     def committed(self) -> Run | None:
         found = self._pointer()
         if found is None:

@@ -33,9 +33,9 @@ def expand(job: Job, order: Order, machine: Machine, progress: Progress, stop: S
     """Reads the queries (`job.inputs`), asks the model what is not known yet, commits. Raises the errors of `pipeline.errors`; then nothing
     that readers see has changed, and the same command goes on where this one ended. `stop` is called between two steps and may raise.
     `run_id`: as of `analysis.analyze`."""
-    stop = stop or Stop()
     seconds: dict[str, float] = {}
     place = place_of(job.output)
+    stop = (stop or Stop()).also(place.check)
     with place.locked() as work, scratch_in(work) as scratch:
         run_id = results.run_id_for(run_id, place.has_run)
         before = previous.find(Expanded, place, job.selection, job.update, progress.warn, scratch)

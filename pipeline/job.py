@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,12 +57,26 @@ class Stop:
 
     def __call__(self) -> None: ...
 
+    def also(self, check: Callable[[], None]) -> Stop:
+        """This one, and what `check` raises between two steps."""
+        return _Both(self, check)
+
     def held(self) -> AbstractContextManager[None]:
         """For what must not be torn apart."""
         return nullcontext()
 
     def over(self) -> None:
         """The results are committed: what comes now ends nothing more."""
+
+
+class _Both(Stop):
+    def __init__(self, first: Stop, check: Callable[[], None]) -> None:
+        self.held, self.over = first.held, first.over  # type: ignore[method-assign]
+        self._first, self._check = first, check
+
+    def __call__(self) -> None:
+        self._first()
+        self._check()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Lease:
         self._version: UpdateVersion | None = None
         self._turn = threading.Lock()
         self._done = threading.Event()
+        self._lost = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -62,7 +63,12 @@ class Lease:
 
     def confirm(self) -> None:
         """Renews it now. Raises TryAgain where another run has taken it."""
-        if not self._renew():
+        self._lost = self._lost or not self._renew()
+        self.check()
+
+    def check(self) -> None:
+        """Raises TryAgain where another run is known to have taken it. Asks nobody."""
+        if self._lost:
             raise TryAgain(f"{self._where}: another run has taken it over meanwhile, this one was not heard of in time; run again")
 
     def _take(self) -> bool:
@@ -101,7 +107,8 @@ class Lease:
     def _renew_until_done(self) -> None:
         while not self._done.wait(self._seconds / 3):
             with suppress(JobError):  # the store may answer next time; the commit asks
-                if not self._renew():
+                self._lost = not self._renew()
+                if self._lost:
                     return
 
     def _give_back(self) -> None:

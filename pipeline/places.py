@@ -25,6 +25,10 @@ class Place(Protocol):
         where nothing can be written."""
         ...
 
+    def check(self) -> None:
+        """While it is locked, and for nothing: raises TryAgain where another run is known to have taken it over."""
+        ...
+
     def committed(self) -> Run | None:
         """The run that readers see, None before the first. Raises BadConfiguration where it is damaged."""
         ...
@@ -76,6 +80,9 @@ class LocalPlace:
 
     def locked(self) -> AbstractContextManager[Path]:
         return results.lock(self.output)
+
+    def check(self) -> None:
+        """A lock of the file system is not taken from a run that lives."""
 
     def committed(self) -> Run | None:
         return results.committed(self.output)
