@@ -13,7 +13,7 @@ import click
 from jobs.cost_lines import level_lines
 from jobs.machine_options import machine_options
 from jobs.observed import Run
-from jobs.options import parse_columns, parse_inputs, parse_levels, parse_moment, parse_tasks
+from jobs.options import parse_columns, parse_inputs, parse_levels, parse_moment, parse_shard, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
 from jobs.report import at_the_end
 from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
@@ -29,6 +29,7 @@ from pipeline.places import Folder
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
+from pipeline.shard import Shard
 from pipeline.tasks.known import TASKS
 
 MOST_NAMED = 10
@@ -79,6 +80,13 @@ MOST_NAMED = 10
     help="Say how many came in time: ttft=2s (first token of a request), ttft.sentiment=2s, restaurant=10m. Repeatable.",
 )
 @click.option("--no-report", is_flag=True, help="Write no report.html beside the results.")
+@click.option(
+    "--shard",
+    callback=parse_shard,
+    metavar="K/N",
+    help="Do one of N shares of the work, of about equal cost, into OUTPUT/shards; `merge` puts them together. Again when others have "
+    "ended: also the comparisons that need restaurants of theirs.",
+)
 @priority_options
 @run_options("restaurants", output="results")
 @watch_options
@@ -142,9 +150,13 @@ def asked_for(
     max_overtake: int | None,
     max_wait: timedelta | None,
     engine_option: Mapping[str, Any],
+    shard: Shard | None,
+    recalibrate: bool,
     **others: Any,
 ) -> dict[str, Any]:
     """What `pipeline.analyze` is asked for by this command's options; those that are called the same there are the `others`."""
+    if shard and recalibrate:
+        raise click.UsageError("--recalibrate fits one boundary, and shards would fit one each; recalibrate with a run without --shard")
     return {
         **others,
         "reviews": inputs,
@@ -160,6 +172,8 @@ def asked_for(
         "priorities": make_priorities(deadline, urgent, max_overtake, max_wait),
         "order": choose(order, use_priority_queue, priority_by_prefill_cost).name,
         "engine_options": engine_option,
+        "shard": shard,
+        "recalibrate": recalibrate,
     }
 
 
@@ -174,6 +188,7 @@ def closing_table(done: Committed, page: Folder | None = None) -> str:
             **_queries(counts),
             **_agreement(done.manifest["rating_agreement"]),
             **_deadlines(done.manifest["deadlines"]),
+            **_shards(done.manifest),
             **costs(done),
             **level_lines(done.manifest["service_levels"]),
             **({"report": str(page)} if page else {}),
@@ -194,6 +209,16 @@ def _deadlines(found: Mapping[str, Any] | None) -> dict[str, str]:
         return {}
     named = ", ".join(found["missed_by"][:MOST_NAMED]) + (", ..." if found["missed"] > MOST_NAMED else "")
     return {"deadlines": f"{found['met']:,} met, {found['missed']:,} missed" + (f" ({named})" if named else "")}
+
+
+def _shards(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Of a shard, or of the run that has merged them."""
+    if one := manifest.get("shard"):
+        return {"shard": f"{one['index']} of {one['count']}, {manifest['counts']['selected']:,} restaurants"}
+    if merged := manifest.get("shards"):
+        seconds = ", ".join(f"{name} {value:,.1f}" for name, value in manifest["seconds"].items())
+        return {"shards": f"{merged['count']} merged; seconds of all machines: {seconds}"}
+    return {}
 
 
 def _agreement(found: Mapping[str, Any] | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from jobs.print_config import HELP, OPTION, effective
 
 COMMANDS = {
     "analyze": "Analyse a dump: sentiment, summary and strengths per restaurant.",
+    "merge": "Put the shards of one analyze together, and commit.",
     "plan": "Tell what analyze would do: no model, no GPU, nothing written.",
     "expand-queries": "Find other words for search queries.",
     "report": "Make a page of a committed run, or of what changed between two.",

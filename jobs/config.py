@@ -15,11 +15,13 @@ from jobs.config_values import fitting
 from jobs.option_names import ConfigFile, typed_name
 
 NOT_IN_A_FILE = frozenset({"help", "print-config"})
+AS_ANALYZE = ("plan", "merge")
+"""Commands that are told what `analyze` is told."""
 
 
 def load_config(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Makes the file's values the defaults of this context's commands; `plan` takes those of `analyze` that it has none of its own for.
-    Raises BadParameter."""
+    """Makes the file's values the defaults of this context's commands; those of AS_ANALYZE take what they have none of their own for from
+    `analyze`. Raises BadParameter."""
     if path is None:
         return
     try:
@@ -29,11 +31,12 @@ def load_config(context: click.Context, _: click.Parameter, path: Path | None) -
     group, read = context.command, _Reader(context, ConfigFile(path))
     assert isinstance(group, click.Group)
     found, places = read.group(group, tables, ()), read.file.places
-    plan = group.get_command(context, "plan") if "analyze" in found else None
-    for option in plan.params if plan else ():
-        name = str(option.name)
-        if name in found["analyze"] and name not in found.setdefault("plan", {}):
-            found["plan"][name], places["plan", name] = found["analyze"][name], places["analyze", name]
+    for other in AS_ANALYZE if "analyze" in found else ():
+        command = group.get_command(context, other)
+        for option in command.params if command else ():
+            name = str(option.name)
+            if name in found["analyze"] and name not in found.setdefault(other, {}):
+                found[other][name], places[other, name] = found["analyze"][name], places["analyze", name]
     context.default_map = found
     read.file.keep(context)
 

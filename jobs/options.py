@@ -12,6 +12,7 @@ import click
 
 from pipeline.columns import REVIEWS, Contract
 from pipeline.service_levels import ServiceLevel
+from pipeline.shard import Shard
 from pipeline.tasks.known import TASKS
 from pipeline.uris import is_uri, keep_out_secrets
 
@@ -129,6 +130,17 @@ def parse_levels(_: click.Context, __: click.Parameter, texts: Sequence[str]) ->
             raise click.BadParameter(f"{name} is given twice")
         levels[name] = ServiceLevel("ttft" if of == "ttft" else "restaurant", seconds, task or None)
     return tuple(levels.values())
+
+
+def parse_shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
+    """One of several shards: 3/16."""
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if slash and index.isdecimal() and count.isdecimal():
+        with suppress(ValueError):
+            return Shard(int(index), int(count))
+    raise click.BadParameter(f"{text!r} is no shard like 3/16, from 1/16 to 16/16")
 
 
 def parse_size(_: click.Context, __: click.Parameter, text: str | None) -> int | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from typing import Any
 
 import click
 
-from jobs.analyze import analyze, asked_for
-from jobs.option_names import PREFIX, variable
+from jobs.analyze import asked_for
+from jobs.options_of_analyze import options_of_analyze
 from jobs.plan_page import page
 from jobs.stop import StopSignals
 from jobs.watch_options import progress_for
@@ -21,21 +20,11 @@ from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
 
-ONLY_OF_A_RUN = ("max_failed", "no_report", "skip_exit_code", "quiet", "verbose", "metrics")
+ONLY_OF_A_RUN = ("max_failed", "no_report", "skip_exit_code", "quiet", "verbose", "metrics", "shard")
 MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
 
 
-def _options_of_analyze() -> list[click.Parameter]:
-    """Also from the environment of `analyze`, so that a plan is made of just what the nightly run is told."""
-    options = []
-    for option in (copy.copy(one) for one in analyze.params if one.name not in ONLY_OF_A_RUN):
-        if isinstance(option, click.Option) and option.envvar is None and option.name:
-            option.envvar = list(dict.fromkeys([variable("analyze", option), f"{PREFIX}_ANALYZE_{option.name.upper()}"]))
-        options.append(option)
-    return options
-
-
-@click.command(params=_options_of_analyze())
+@click.command(params=options_of_analyze(ONLY_OF_A_RUN))
 @click.option(
     "--exact-reviews",
     type=click.IntRange(min=0),
@@ -58,7 +47,7 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
     progress = progress_for(quiet=False)
-    asked = asked_for(**options)
+    asked = asked_for(shard=None, **options)
     order = ORDERS[asked.pop("order")]
     local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
     job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)

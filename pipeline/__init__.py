@@ -25,6 +25,7 @@ _PUBLIC = {
     "analyze": "pipeline.api",
     "Job": "pipeline.job",
     "Selection": "pipeline.reviews",
+    "Shard": "pipeline.shard",
     "read": "pipeline.reviews",
     "ORDERS": "pipeline.order",
     "Loop": "pipeline.run",

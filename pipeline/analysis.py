@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from pipeline import previous, results
 from pipeline.accounts import Accounts
 from pipeline.agreement import Agreement
 from pipeline.answering import WORDINGS, answer_all
+from pipeline.assignment import assigned
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
-from pipeline.changes import changes
 from pipeline.digest import digest
 from pipeline.frames import in_a_file
 from pipeline.job import Job, Progress, Stop
 from pipeline.manifest import plain
+from pipeline.merging import merging
 from pipeline.order import Order
 from pipeline.places import Folder, inside, place_of
 from pipeline.publishing import Publication
@@ -92,54 +93,63 @@ def analyze(
     `pipeline.errors`; then nothing that readers see has changed, and the same command goes on where this one ended. `stop` is called
     between two steps and may raise to end the run. `run_id`: of `results.new_run_id`, where somebody has to know it beforehand."""
     seconds: dict[str, float] = {}
-    place = place_of(job.output)
+    place = place_of(job.place)
     stop = (stop or Stop()).also(place.check)
-    with place.locked() as work, scratch_in(work) as scratch:
+    with place.locked() as work, scratch_in(work) as scratch, ExitStack() as held:
         run_id = results.run_id_for(run_id, place.has_run)
-        before = previous.find(Results, place, job.selection, job.update, progress.warn, scratch)
+        before = previous.find(Results, place_of(job.output), job.selection, job.update, progress.warn, scratch)
+        merge = held.enter_context(merging(job, before))
         with measured(seconds, "read"):
             progress.stage("reading " + (", ".join(map(without_secrets, job.inputs)) or "a frame"))
             inputs = job.inputs if frame is None else [in_a_file(frame, scratch)]
             dump = read(inputs, job.columns, job.selection, job.max_input_bytes, scratch)
-            queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
+            files = () if job.shard else job.queries  # queries are left to the merge
+            queries = read_queries(files, max_input_bytes=job.max_input_bytes) if files else None
         progress.passed("read", {**dump.figures, "seconds": seconds["read"]})
         with measured(seconds, "load"):
             runtime = Runtime(machine, lambda took: progress.passed("loaded", {"seconds": took}))
         with measured(seconds, "generate"), opened_store(job, work, runtime, progress) as store:
-            fits = fits_for(dump.languages, runtime, store, progress, stop, job.recalibrate, job.calibrate_on, dump)
-            changed = changes(dump, job, runtime, fits, before)
+            own = assigned(dump, job, runtime, store, before, merge, progress, stop)
+            if isinstance(own, previous.Previous):
+                return Committed(own.folder, own.manifest, seconds, nothing_new=True)
+            changed, fits, taken = own.changed, own.fits, own.taken
             beside = None
             if queries:
                 others = queries.languages - fits.keys()
-                beside = Beside(queries, fits | fits_for(others, runtime, store, progress, stop), runtime, before, job)
+                beside = Beside(queries, {**fits, **fits_for(others, runtime, store, progress, stop)}, runtime, before, job)
             accounts = Accounts(runtime, store.folder, progress.warn)
             schedule = Schedule(order, job.priorities, runtime.predictor(accounts.before))
             marks = changed.fingerprints
-            if unknown := job.priorities.unknown(marks):
+            if unknown := job.priorities.unknown(own.selected):
                 progress.warn(unknown)
             answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
             store.flush()
             answers = store.counts
-            found = Publication(dump, changed, answered, before, beside, job)
+            found = Publication(own.dump, changed, answered, own.before, beside, job, taken)
             costs = accounts.settle(found.requests, answered.idle_s)
             levels = attained(job.service_levels, found.own)
         seconds["load"] += runtime.loaded_s
         seconds["generate"] -= runtime.loaded_s
         seconds["idle"] = round(answered.idle_s, 3)
-        if before and found.nothing_new:
+        if own.before and found.nothing_new:
             loaded = "" if runtime.engine.loaded_s else "; no model was loaded"
             progress.stage(f"nothing to do: none of {len(marks):,} restaurants has changed since the committed run{loaded}")
-            return Committed(before.folder, before.manifest, seconds, nothing_new=True)
+            return Committed(own.before.folder, own.before.manifest, seconds, nothing_new=True)
         stop()
         with measured(seconds, "write"):
             progress.stage("writing")
+            spent: Mapping[str, float] = seconds
+            if taken:
+                costs, answers = taken.costs(costs, found.all_requests), taken.added("store", answers)
+                spent = taken.added("seconds", seconds)
 
             def described(agreed: Agreement | None, deadlines: Mapping[str, Any] | None) -> dict[str, Any]:
                 if agreed and agreed.warning:
                     progress.warn(agreed.warning)
                 return {
                     **described_run(job, order, runtime, fits, before),
-                    "first_request": answered.first_request.isoformat(timespec="milliseconds"),
+                    **own.told,
+                    "first_request": found.first_request.isoformat(timespec="milliseconds"),
                     "urgent": sorted(job.priorities.urgent),
                     "max_overtake": schedule.max_overtake,  # in tokens, also where a time was given
                     "deadlines": deadlines,
@@ -149,7 +159,7 @@ def analyze(
                     "service_levels": levels,
                 }
 
-            folder = found.write(work, run_id, described, seconds, stop)
+            folder = found.write(work, run_id, described, spent, stop)
             committed = Committed(place.deliver(run_id, folder, stop), results.read_manifest(folder), seconds)
             with stop.held():
                 place.publish(run_id)

@@ -61,7 +61,8 @@ def answer_all(
 
     Raises EngineDied when the engine dies; what was inside is then suspect in the store.
     """
-    found = Collected(job.tasks, fingerprints, comparing.due.keys(), dump.ranges)
+    shown = {name for name, stand in comparing.due.items() if stand.shown is not None}
+    found = Collected(job.tasks, fingerprints, shown, dump.ranges)
     if not dump.height and not comparing.due and not (beside and beside.due):
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump).hand_out(["arrival"]))
         return Answered(found.take(nothing), schedule.clock.moment(schedule.clock.now_s))
@@ -71,7 +72,7 @@ def answer_all(
     progress.planned(groups.table.height, int(groups.table["prompt_tokens"].sum()))
     if schedule.assumption:
         progress.stage(schedule.assumption)
-    comparison = ComparisonTask(tokens, comparing.peers, comparing.languages) if "strengths" in job.tasks else None
+    comparison = ComparisonTask(tokens, comparing.peers, comparing.languages, comparing.later) if "strengths" in job.tasks else None
     loop = Loop(tasks, schedule, runtime.engine, progress, store, job.limits, comparison, comparing.tables, dump.ranges.folder)
     in_turn = schedule.in_turn(groups.standings(partial(schedule.predictor.expected, tasks=job.tasks, chunk_tokens=budget)))
     restaurants = tokenise(groups.open(in_turn), tokens, budget, job.max_reviews)

@@ -20,6 +20,7 @@ from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
+from pipeline.shard import Shard
 from pipeline.tasks.calibration import Source
 from pipeline.tasks.known import TASKS
 from pipeline.uris import is_uri, without_secrets
@@ -46,6 +47,8 @@ class Options(TypedDict, total=False):
     limits: Limits
     service_levels: Sequence[ServiceLevel]
     priorities: Priorities
+    shard: Shard | None
+    merge: int | None
 
 
 def analyze(

@@ -6,13 +6,14 @@ Fitted anew every night, labels close to it would flip from night to night.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
+from filelock import FileLock, Timeout
 
 from pipeline import durable
 from pipeline.digest import digest
@@ -31,6 +32,9 @@ from pipeline.tokens import Tokens
 from pipeline.upkeep import CALIBRATIONS
 from pipeline.watched import watched
 
+KEEPING = ".calibrations.lock"
+KEPT_S = 60.0
+"""Another run needs milliseconds to keep its fits."""
 CALLED: dict[Source, str] = {"anchors": "the anchor reviews", "ratings": "rated reviews of the dump"}
 
 
@@ -67,8 +71,7 @@ def fits_for(
             asked: Answers = AskAnew(store) if anew else store
             suspect = store.suspect if one_of == "ratings" else _nobody  # no anchor kills an engine that other reviews do not
             new = _fit(labelled, one_of, runtime.tokens, runtime.engine, tell, check, asked, suspect)
-            keep(store.folder, new, runtime.identity)
-            fits |= new
+            fits |= keep(store.folder, new, runtime.identity, replace_others=anew)
         if one_of == "ratings" and (without := languages - set(fits)):
             tell.warn(f"{too_few(without)}; calibrating on the anchor reviews instead")
     for language, fit in sorted(fits.items()):
@@ -93,14 +96,21 @@ def kept(folder: Path, languages: Collection[str], identity: str, source: Source
     return found
 
 
-def keep(folder: Path, fits: dict[str, Fit], identity: str) -> None:
-    """Writes fits under their names. Raises TryAgain."""
+def keep(folder: Path, fits: Mapping[str, Fit], identity: str, replace_others: bool = True) -> dict[str, Fit]:
+    """Writes fits under their names; the fits that are kept then. Where other ones are not to be replaced, the first counts: runs that
+    share a store, began together and fitted on unlike machines go by one boundary. Raises TryAgain."""
+    found = dict(fits)
     try:
         (folder / CALIBRATIONS).mkdir(parents=True, exist_ok=True)
-        for language, one in fits.items():
-            durable.write_json(folder / CALIBRATIONS / f"{name_of(language, identity, one.source)}.json", asdict(one))
-    except OSError as error:
+        with FileLock(folder / KEEPING, timeout=KEPT_S):
+            for language, one in fits.items():
+                there = {} if replace_others else kept(folder, {language}, identity, one.source)
+                found |= there
+                if not there:
+                    durable.write_json(folder / CALIBRATIONS / f"{name_of(language, identity, one.source)}.json", asdict(one))
+    except (OSError, Timeout) as error:
         raise TryAgain(f"{folder}: the calibration could not be kept ({durable.first_line(error)}); make room and run again") from None
+    return found
 
 
 def fit_sentiment(

@@ -4,8 +4,9 @@ them. The same for a run and for its plan."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +20,7 @@ from pipeline.previous import Previous
 from pipeline.runtime import Runtime
 from pipeline.schemas import RESTAURANTS, REVIEWS
 from pipeline.tables import Results
+from pipeline.taken import Taken
 from pipeline.tasks.calibration import Fit
 
 
@@ -36,17 +38,46 @@ class Changes:
         return self.unchanged == self.fingerprints.keys() and before.chosen_by(None if job.update else job.selection)
 
 
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """`changed`: what the run looks at; `fits`: of every language of its dump; `before`: the run whose unchanged rows it carries over;
+    `taken`: shards whose rows it takes over as its own. `dump`: what its results account for; `selected`: all restaurants that were read,
+    also where the run looks at a share. `told`: what its manifest says of that."""
+
+    changed: Changes
+    fits: Mapping[str, Fit]
+    before: Previous[Results] | None
+    dump: Dump
+    selected: Mapping[str, str]
+    taken: Taken | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
 def changes(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit], before: Previous[Results] | None) -> Changes:
     """`fits`: of every language of the dump."""
-    marks = fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
-    unchanged = before.unchanged(marks) if before and not job.force and job.store else set()
-    narrow = job.update and not job.selection.whole
-    compared = comparing(dump, marks, unchanged, before, job.two_stage and "strengths" in job.tasks, narrow)
+    marks = marks_of(dump, job, runtime, fits)
+    unchanged = unchanged_since(before, marks, job)
     left = dump.without(unchanged)
-    return Changes(marks, unchanged, compared, replace(left, answered=_answered(job, runtime, before)))
+    return Changes(marks, unchanged, compared(dump, marks, unchanged, before, job), replace(left, answered=answered(job, runtime, before)))
 
 
-def _answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> Callable[[pl.Expr], pl.DataFrame] | None:
+def marks_of(dump: Dump, job: Job, runtime: Runtime, fits: Mapping[str, Fit]) -> dict[str, str]:
+    """Fingerprints by restaurant of the dump."""
+    return fingerprints(dump, lambda languages: _settings(job, runtime, {name: fits[name] for name in languages}))
+
+
+def unchanged_since(before: Previous[Results] | None, marks: Mapping[str, str], job: Job) -> set[str]:
+    """Restaurants whose rows of the run before stand."""
+    return before.unchanged(marks) if before and not job.force and job.store else set()
+
+
+def compared(dump: Dump, marks: Collection[str], known: Collection[str], before: Previous[Results] | None, job: Job) -> Comparing:
+    """Who is compared with whom. `known`: restaurants that this run does not ask about, and whose rows are in `before`."""
+    narrow = job.update and not job.selection.whole
+    return comparing(dump, marks, known, before, job.two_stage and "strengths" in job.tasks, narrow)
+
+
+def answered(job: Job, runtime: Runtime, before: Previous[Results] | None) -> Callable[[pl.Expr], pl.DataFrame] | None:
     """Reviews whose labels the run before has: the same tasks' questions, in the same chunks, to the same model, and a store that keeps the
     answers. A review that has been rewritten under its id is among them; what follows from these is an estimate."""
     if before is None or job.force or job.store is None or before.manifest.get("identity") != runtime.identity:

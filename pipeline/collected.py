@@ -19,7 +19,7 @@ class Collected:
 
     def __init__(self, tasks: Sequence[str], fingerprints: Mapping[str, str], due: Collection[str] = (), ranges: Ranges = WHOLE) -> None:
         """`fingerprints` by restaurant: a row in which something failed that may succeed another time gets none, so that the next run looks
-        at it again. `due`: restaurants whose rows are carried over and that may get another comparison."""
+        at it again. `due`: restaurants whose rows show a comparison, are carried over, and may get another one."""
         self._tasks, self._fingerprints, self._due, self.ranges = tasks, fingerprints, due, ranges
         self._restaurants, self._second = Spread("restaurants", RESTAURANTS, ranges), Spread("second", SECOND, ranges)
         self._reviews, self._requests = Spread("reviews", REVIEWS, ranges), Spread("requests", REQUESTS, ranges)

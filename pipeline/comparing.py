@@ -6,7 +6,7 @@ A row that is carried over keeps its first stage; its comparison is made anew wh
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -20,17 +20,26 @@ from pipeline.tasks.comparison import Stand
 from pipeline.tasks.figures import comparable, figures_of, mark_of
 
 _OF_A_STAND = ("restaurant_id", "strengths", "fingerprint")
+_NO_COMPARISON = r"(^|; )comparison: "
 
 
 @dataclass(frozen=True, slots=True)
 class Comparing:
     """`peers` and `languages` by restaurant. `tables`: of restaurants that the run does not look at. `due`: those of them whose comparison
-    may have to change."""
+    may have to change. `later`: restaurants that this run looks at and whose comparison is left to another one."""
 
     peers: Mapping[str, tuple[str, ...]]
     languages: Mapping[str, str]
     tables: Mapping[str, Praise | None] = field(default_factory=dict)
     due: Mapping[str, Stand] = field(default_factory=dict)
+    later: Collection[str] = ()
+
+    def only(self, these: Collection[str], unknown: Collection[str]) -> Comparing:
+        """Comparisons of `these` restaurants alone, and of them those that need no table of an `unknown` one; the others are left."""
+        absent = set(unknown)
+        waiting = {name for name in these if not absent.isdisjoint(self.peers.get(name, ()))}
+        due = {name: stand for name, stand in self.due.items() if name in these and name not in waiting}
+        return replace(self, due=due, later=waiting)
 
 
 def comparing(
@@ -45,8 +54,8 @@ def comparing(
     if not before.stale and set(selected) == set(unchanged) == before.names:
         return Comparing({}, languages)
     peers = choose_peers(dump) if two_stage else {}
-    if narrow and two_stage:
-        kept = before.select("restaurants", lambda rows: rows.select("restaurant_id", "peers").drop_nulls()).iter_rows()
+    if narrow and two_stage and before.published:
+        kept = before.published.select("restaurants", lambda rows: rows.select("restaurant_id", "peers").drop_nulls()).iter_rows()
         peers |= {name: tuple(chosen) for name, chosen in kept if name in peers and chosen}
     running = set(selected) - set(unchanged)
     tables = {name: table for name, table in _praise(before).items() if name not in running and (narrow or name in unchanged)}
@@ -76,7 +85,11 @@ def _praise(before: Previous[Results]) -> dict[str, Praise | None]:
 
 
 def _first_stages(before: Previous[Results], of_these: pl.Expr) -> pl.DataFrame:
-    return before.select("restaurants", lambda rows: rows.filter(of_these, pl.col("strengths").is_not_null()).select(*_OF_A_STAND))
+    """Of rows that may get a comparison. One in which something failed is looked at again as a whole, by another run; here it gets one
+    where it has none and none has failed."""
+    without = pl.col("strengths_kind").is_null() & ~pl.col("error").str.contains(_NO_COMPARISON).fill_null(False)
+    whole = pl.col("fingerprint").is_not_null() | without
+    return before.select("restaurants", lambda rows: rows.filter(of_these, pl.col("strengths").is_not_null(), whole).select(*_OF_A_STAND))
 
 
 def _stand(row: Mapping[str, Any], language: str, table: Praise) -> Stand:

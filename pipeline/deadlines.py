@@ -44,19 +44,21 @@ class Watch:
 
 
 def with_deadlines(restaurants: pl.DataFrame, deadlines: Mapping[str, datetime], first_request: datetime) -> pl.DataFrame:
-    """The table of restaurants with `deadline` and `deadline_met` filled in. `first_request`: when `finished_s` began to count.
+    """The table of restaurants with `deadline` and `deadline_met` filled in; a row that has a deadline, which a shard was told, keeps it.
+    `first_request`: when `finished_s` began to count.
 
     Met: its own last answer was in by then (the comparison with its peers may come later), or it was carried over (then `finished_s` is
     null). One that failed or stayed pending has missed it.
     """
     if not deadlines:
         return restaurants
-    schema = {"restaurant_id": pl.String(), "deadline": pl.Datetime("us", "UTC")}
-    given = pl.DataFrame({"restaurant_id": list(deadlines), "deadline": list(deadlines.values())}, schema=schema)
+    schema = {"restaurant_id": pl.String(), "given": pl.Datetime("us", "UTC")}
+    given = pl.DataFrame({"restaurant_id": list(deadlines), "given": list(deadlines.values())}, schema=schema)
+    joined = restaurants.join(given, on="restaurant_id", how="left", maintain_order="left")
+    joined = joined.with_columns(deadline=pl.coalesce("deadline", "given"))
     finished = pl.lit(first_request).cast(pl.Datetime("us", "UTC")) + pl.duration(microseconds=(pl.col("finished_s") * 1e6).round())
     done = pl.col("status").is_in(["ok", "partial"]) & (finished <= pl.col("deadline")).fill_null(True)
     met = pl.when(pl.col("deadline").is_not_null()).then(done)
-    joined = restaurants.drop("deadline").join(given, on="restaurant_id", how="left", maintain_order="left")
     return joined.with_columns(deadline_met=met).select(restaurants.columns)
 
 

@@ -30,6 +30,7 @@ class Dump:
     files: list[InputFile] = field(default_factory=list)
     answered: Callable[[pl.Expr], pl.DataFrame] | None = None
     left_out: pl.DataFrame | None = None
+    chosen: pl.DataFrame | None = None
 
     @classmethod
     def of(cls, parts: Iterator[pl.DataFrame] | Sequence[pl.DataFrame], spread: Spread, rejected: Spread) -> Dump:
@@ -64,9 +65,12 @@ class Dump:
         return self.rejects_of(number).filter(pl.col("restaurant_id").str.strip_chars() != "")
 
     def _kept(self, rows: pl.DataFrame, number: int) -> pl.DataFrame:
-        if self.left_out is None:
-            return rows
-        return rows.join(self.left_out.filter(self.ranges.of(number)), on="restaurant_id", how="anti", maintain_order="left")
+        of_these = self.ranges.of(number)
+        if self.chosen is not None:
+            rows = rows.join(self.chosen.filter(of_these), on="restaurant_id", how="semi", maintain_order="left")
+        if self.left_out is not None:
+            rows = rows.join(self.left_out.filter(of_these), on="restaurant_id", how="anti", maintain_order="left")
+        return rows
 
     @property
     def ranges(self) -> Ranges:
@@ -115,13 +119,22 @@ class Dump:
         most = self.counts.sort("restaurant_id", "reviews", "language", descending=[False, True, False])
         return dict(most.unique("restaurant_id", keep="first", maintain_order=True).select("restaurant_id", "language").iter_rows())
 
+    def only(self, restaurants: Collection[str]) -> Dump:
+        """What concerns these restaurants."""
+        these = _named(restaurants)
+        return replace(self, counts=self.counts.join(these, on="restaurant_id", how="semi", maintain_order="left"), chosen=these)
+
     def without(self, restaurants: Collection[str]) -> Dump:
         """What concerns other restaurants, or none."""
         if not restaurants:
             return self
-        these = pl.DataFrame({"restaurant_id": pl.Series(sorted(restaurants), dtype=pl.String)})
+        these = _named(restaurants)
         return replace(
             self,
             counts=self.counts.join(these, on="restaurant_id", how="anti", maintain_order="left"),
             left_out=these if self.left_out is None else pl.concat([self.left_out, these]).unique(),
         )
+
+
+def _named(restaurants: Collection[str]) -> pl.DataFrame:
+    return pl.DataFrame({"restaurant_id": pl.Series(sorted(restaurants), dtype=pl.String)})

@@ -90,7 +90,7 @@ def group(
 
     def sums(number: int, part: pl.DataFrame) -> pl.DataFrame:
         answered = None if dump.answered is None else dump.answered(dump.ranges.of(number))
-        of_one = _with_new(part, answered).group_by("restaurant_id", maintain_order=True)
+        of_one = with_new(part, answered).group_by("restaurant_id", maintain_order=True)
         return of_one.agg(
             restaurant_name=pl.col("restaurant_name").drop_nulls().mode().min(),
             language=pl.col("language").mode().min(),
@@ -129,7 +129,7 @@ def group(
     return Groups(table.drop("rejected_name", "tokens", "prompts"), dump)
 
 
-def _with_new(part: pl.DataFrame, answered: pl.DataFrame | None) -> pl.DataFrame:
+def with_new(part: pl.DataFrame, answered: pl.DataFrame | None) -> pl.DataFrame:
     """With the column `new`: whether nobody has asked about a review before."""
     if answered is None:
         return part.with_columns(new=pl.lit(True))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pipeline.errors import BadConfiguration
 from pipeline.limits import Limits
 from pipeline.priorities import Priorities
 from pipeline.reading import MOST_INPUT_BYTES
@@ -16,6 +17,7 @@ from pipeline.reviews import Selection
 from pipeline.run import Observer
 from pipeline.sampling import MAX_REVIEWS
 from pipeline.service_levels import ServiceLevel
+from pipeline.shard import Shard
 from pipeline.tasks.calibration import Source
 from pipeline.tasks.known import TASKS
 
@@ -86,7 +88,9 @@ class Job:
     its summary and strengths are made from, by `sampling.sample`; None for all. `update` keeps the committed rows of all restaurants that
     are not selected. `store`: folder of answers already paid for; None keeps them for this run only. `force` asks everything anew,
     `recalibrate` fits the boundary of sentiment anew, on what `calibrate_on` says. `service_levels`: what is promised, to be held against
-    what was done. `priorities`: restaurants that go first, and how long the others may wait."""
+    what was done. `priorities`: restaurants that go first, and how long the others may wait. `shard`: of the restaurants that have
+    changed only a share is asked about, to be merged with the shares of others. `merge`: the number of such shards that are to be put
+    together."""
 
     inputs: Sequence[str]
     output: Path | str
@@ -106,3 +110,17 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     service_levels: Sequence[ServiceLevel] = ()
     priorities: Priorities = field(default_factory=Priorities)
+    shard: Shard | None = None
+    merge: int | None = None
+
+    @property
+    def place(self) -> Path | str:
+        """Where the run works and commits; a shard beside the runs of its output."""
+        return self.shard.folder(self.shared) if self.shard else self.output
+
+    @property
+    def shared(self) -> Path:
+        """Where shards wait to be merged. Raises BadConfiguration for an object store, where they cannot be held together."""
+        if isinstance(self.output, str):
+            raise BadConfiguration(f"{self.output}: shards are merged in a folder that all machines see; name one for --output")
+        return self.output

@@ -66,6 +66,11 @@ class Previous(Generic[T]):
         return {name for name, fingerprint in rows if fingerprints.get(name) == parted(fingerprint)[0]}
 
     @property
+    def published(self) -> Previous[T] | None:
+        """What of it readers see."""
+        return self
+
+    @property
     def stale(self) -> bool:
         """Whether some comparison in it may be older than its peers' rows: a narrow run leaves those of others alone."""
         return self.manifest.get("updated") is not None

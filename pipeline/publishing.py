@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from pipeline.manifest import Tally
 from pipeline.previous import Previous
 from pipeline.schemas import REQUESTS, RESTAURANTS
 from pipeline.tables import Results, same_rows
+from pipeline.taken import Taken, delayed, with_taken
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """`changed`: what the run had to look at; `before`: the run whose rows are carried over."""
+    """`changed`: what the run had to look at; `before`: the run whose rows are carried over; `taken`: rows of shards that count as this
+    run's."""
 
     dump: Dump
     changed: Changes
@@ -33,16 +36,28 @@ class Publication:
     before: Previous[Results] | None
     beside: Beside | None
     job: Job
+    taken: Taken | None = None
 
     @property
     def requests(self) -> pl.LazyFrame:
-        """All of the run, of restaurants and queries."""
+        """All that this run has asked, of restaurants and queries."""
         return pl.concat([self.answered.found.requests, self._queries_requests.lazy()])
+
+    @property
+    def all_requests(self) -> pl.LazyFrame:
+        """Those of shards among them."""
+        return pl.concat([self.requests, self.taken.requests()]) if self.taken else self.requests
+
+    @property
+    def first_request(self) -> datetime:
+        """When it was asked, also where a shard asked it: from there on the rows count their seconds."""
+        mine = self.answered.first_request
+        return min(mine, self.taken.began) if self.taken else mine
 
     @property
     def own(self) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Requests and restaurants of this run, by ranges; then the queries' requests."""
-        for tables, _ in self.answered.found.parts(self.dump):
+        for tables, _ in self._found():
             yield tables.requests, tables.restaurants
         yield self._queries_requests, pl.DataFrame(schema=RESTAURANTS)
 
@@ -74,7 +89,7 @@ class Publication:
             for number, (_, tables) in enumerate(self._parts()):
                 if number:
                     check()
-                told = with_deadlines(tables.restaurants, deadlines, self.answered.first_request)
+                told = with_deadlines(tables.restaurants, deadlines, self.first_request)
                 tally.add(tables)
                 held.add(self.dump.part(number), tables.reviews)
                 promised.append(told.drop_nulls("deadline"))
@@ -83,7 +98,7 @@ class Publication:
 
         def manifest() -> Mapping[str, Any]:
             said = described(held.told(agreed_before(self.before)), deadline_counts(pl.concat(promised)))
-            found = tally.manifest(run_id, self.dump.files, self.requests, said, seconds)
+            found = tally.manifest(run_id, self.dump.files, self.all_requests, said, seconds)
             return self.beside.told(found) if self.beside else found
 
         return results.write(work, run_id, parts(), manifest, self.beside.files if self.beside else {})
@@ -91,13 +106,27 @@ class Publication:
     def _parts(self) -> Iterator[tuple[Results | None, Results]]:
         """By ranges, the tables of the run before, and those of this one: what is kept of the other is in them."""
         ranges, keep_others = self.answered.found.ranges, self.job.update and self.before is not None and self.before.here
-        for number, (tables, second) in enumerate(self.answered.found.parts(self.dump)):
+        for number, (tables, second) in enumerate(self._found()):
             kept = self.before.read(ranges.of(number)) if self.before else None
             yield kept, merged(tables, second, kept, self.changed.unchanged, keep_others)
 
+    def _found(self) -> Iterator[tuple[Results, pl.DataFrame]]:
+        """By ranges, what this run and the shards that it takes over have found out, comparisons aside, and this run's comparisons."""
+        if self.taken is None:
+            yield from self.answered.found.parts(self.dump)
+            return
+        for number, (tables, second) in enumerate(self.answered.found.parts(self.dump)):
+            taken = self.taken.part(self.answered.found.ranges.of(number), self.first_request)
+            yield with_taken(tables, taken, self._later_s), delayed(second, self._later_s)
+
+    @property
+    def _later_s(self) -> float:
+        """Seconds from the first request of all to this run's own."""
+        return (self.answered.first_request - self.first_request).total_seconds()
+
     @property
     def _queries_requests(self) -> pl.DataFrame:
-        return self.beside.tables.requests if self.beside else pl.DataFrame(schema=REQUESTS)
+        return delayed(self.beside.tables.requests, self._later_s) if self.beside else pl.DataFrame(schema=REQUESTS)
 
 
 def agreed_before(before: Previous[Results] | None) -> float | None:

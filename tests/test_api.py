@@ -135,3 +135,10 @@ def test_the_name_of_the_output_says_nothing_of_a_frames_rows(machines, frame, t
     plain = tables_of(pipeline.analyze(frame, tmp_path / "out", columns={"created_at": "created_at"}))
     for name in ("dt=2020-01-01", "area=elsewhere", "restaurant_id=7", "created_at=2020-01-01"):
         assert_equal(without_source(tables_of(pipeline.analyze(frame, tmp_path / name / "out"))), without_source(plain))
+
+
+def test_shards_of_a_frame_and_their_merge_give_what_one_call_gives(machines, frame, tmp_path):
+    for index in (1, 2):
+        pipeline.analyze(frame, tmp_path / "out", shard=pipeline.Shard(index, 2))
+    merged = pipeline.analyze(frame, tmp_path / "out", merge=2)
+    assert_equal(without_source(tables_of(merged)), without_source(tables_of(pipeline.analyze(frame, tmp_path / "one"))))

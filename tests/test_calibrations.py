@@ -152,6 +152,15 @@ def test_fits_of_anchors_and_of_ratings_are_kept_apart(tmp_path):
     assert kept(tmp_path, {"en"}, IDENTITY, "ratings") == {"en": other}
 
 
+def test_of_two_runs_that_fit_at_the_same_time_the_first_to_keep_its_fit_decides(tmp_path):
+    first, second = Fit(1.0, 0.0, 0.9, 0.9, 10), Fit(2.0, 0.0, 0.9, 0.9, 10)
+    korean = Fit(3.0, 0.0, 0.9, 0.9, 10)
+    assert keep(tmp_path, {"en": first}, IDENTITY, replace_others=False) == {"en": first}
+    assert keep(tmp_path, {"en": second, "ko": korean}, IDENTITY, replace_others=False) == {"en": first, "ko": korean}
+    assert kept(tmp_path, {"en", "ko"}, IDENTITY) == {"en": first, "ko": korean}
+    assert keep(tmp_path, {"en": second}, IDENTITY) == kept(tmp_path, {"en"}, IDENTITY) == {"en": second}
+
+
 def test_a_name_depends_on_model_language_source_and_wording(monkeypatch):
     names = [name_of("en", IDENTITY), name_of("ko", IDENTITY), name_of("en", "cd" * 16), name_of("en", IDENTITY, "ratings")]
     monkeypatch.setitem(sentiment.QUESTIONS, "ko", sentiment.QUESTIONS["en"])

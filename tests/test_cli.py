@@ -85,7 +85,9 @@ for module in {modules}:
     assert len(modules) > 50
 
 
-@pytest.mark.parametrize("command", ["analyze", "plan", "attack", "compare", "evaluate", "expand-queries", "report", "store", "benchmark"])
+@pytest.mark.parametrize(
+    "command", ["analyze", "merge", "plan", "attack", "compare", "evaluate", "expand-queries", "report", "store", "benchmark"]
+)
 def test_every_command_explains_itself_with_an_example(command):
     done = jobs(command, "--help")
     assert done.returncode == 0
@@ -152,6 +154,10 @@ def test_wrong_type(tmp_path, write_dump):
         (["--engine-option", "block_size=some"], "block_size"),
         (["--no-store", "--store", "elsewhere"], "--no-store"),
         (["--engine-option", "max_model_len=auto"], "max_model_len"),
+        (["--shard", "3"], "no shard like 3/16"),
+        (["--shard", "0/3"], "no shard like 3/16"),
+        (["--shard", "4/3"], "no shard like 3/16"),
+        (["--shard", "1/2", "--recalibrate"], "--recalibrate"),
     ],
 )
 def test_usage_errors(tmp_path, dump, arguments, word):
@@ -316,3 +322,29 @@ def test_the_readme_names_every_option_and_exit_code():
         assert f"`{option}" in readme, option
     for code in (0, 1, 2, 3, 65, 66, 75, 78, 99, 130, 143):
         assert re.search(rf"^\|[^|]*\b{code}\b[^|]*\|", readme, re.MULTILINE), code
+
+
+def test_shards_and_their_merge_end_in_one_commit_and_wait_for_one_another(tmp_path, write_dump):
+    dump = write_dump(tmp_path / "empty.parquet", [], {"restaurant_id": pl.String, "text": pl.String})
+    merge = ("merge", dump, "--output", tmp_path / "out", "--shards", "2")
+    assert_clean_error(jobs(*merge), 75, "of 2 shards 2 have not committed (1, 2)")
+    first = analyze(dump, tmp_path, "--shard", "1/2")
+    assert Path(first.stdout.splitlines()[-1]).is_relative_to(tmp_path / "out/shards/2/1")
+    assert "shard        1 of 2, 0 restaurants" in first.stdout
+    assert_clean_error(jobs(*merge), 75, "(2)")
+    assert analyze(dump, tmp_path, REVIEW_DIGEST_ANALYZE_SHARD="2/2").returncode == 0
+    merged = jobs(*merge)
+    assert merged.returncode == 0, merged.stderr
+    assert "shards       2 merged" in merged.stdout
+    manifest = Path(merged.stdout.splitlines()[-1])
+    assert manifest.parent == (tmp_path / "out/current").resolve()
+    again = jobs(*merge, "--skip-exit-code", "99")
+    assert (again.returncode, again.stdout) == (99, f"{manifest}\n")
+
+
+def test_a_merge_takes_the_options_of_analyze_from_its_table_and_its_environment(tmp_path, dump):
+    (tmp_path / "options.toml").write_text(f'[analyze]\nmodel = "{tmp_path}"\nshard = "1/2"\n')
+    merge = ("merge", dump, "--output", tmp_path / "out", "--shards", "2")
+    assert_clean_error(jobs("--config", tmp_path / "options.toml", *merge), 78, "is no model folder")
+    environment = {"REVIEW_DIGEST_ANALYZE_MODEL": str(tmp_path), "REVIEW_DIGEST_ANALYZE_SHARD": "1/2"}
+    assert_clean_error(jobs(*merge, **environment), 78, "is no model folder")

@@ -143,6 +143,17 @@ def test_what_is_left_out_is_in_no_figure_of_the_others(both):
         assert not set(dump.rejects["restaurant_id"]) & {"r1", "r4"}
 
 
+def test_what_is_chosen_is_all_that_figures_are_of(both):
+    whole, parts = both()
+    for dump in (whole.only({"r1", "r4"}), parts.without({"r2"}).only({"r1", "r4"})):
+        some = whole.reviews.filter(pl.col("restaurant_id").is_in(["r1", "r4"]))
+        assert dump.reviews.equals(some)
+        assert dump.height == some.height > 0
+        assert dump.names.to_list() == ["r1", "r4"]
+        assert set(dump.rejects["restaurant_id"]) <= {"r1", "r4"}
+        assert dump.only(()).height == dump.only(()).reviews.height == dump.only(()).rejects.height == 0
+
+
 def test_groups_rates_and_rated_reviews_do_not_depend_on_ranges(both, tokens, monkeypatch):
     monkeypatch.setattr("pipeline.rated.LEAST_RATED", 1)
     whole, parts = both()

@@ -5,17 +5,26 @@ import test_carry_over
 import test_comparison
 import test_deadlines
 import test_limits
+import test_shards
 from nights import assert_equal
 from test_analysis import rows
 from test_deadlines import midnight  # noqa: F401 - fixtures of the tests below
 from test_incremental import reviews, text_of
 from test_limits import killer, whole  # noqa: F401
+from test_shards import several  # noqa: F401
 
 from pipeline import aside, part_cache, reading, spread
 from pipeline import reviews as pipeline_reviews
 
 for module in (test_carry_over, test_comparison, test_deadlines, test_limits):
     globals().update({f"{name}_in_many_ranges": test for name, test in vars(module).items() if name.startswith("test_") and callable(test)})
+for name in (
+    "test_shards_merged_equal_one_run",
+    "test_the_same_command_once_more_makes_the_comparisons_that_had_to_wait_and_the_merge_loads_no_model",
+    "test_one_changed_review_the_night_after_is_asked_by_one_shard_and_the_rest_is_carried_over",
+    "test_a_narrow_update_in_shards_equals_one_run",
+):
+    globals()[f"{name}_in_many_ranges"] = getattr(test_shards, name)
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,8 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
     if found is None:
         raise NoInput(f"{output}: holds no committed run of analyze")
     folder, manifest = found
+    if shards := manifest.get("shards"):
+        raise BadData(f"{folder}: was merged of {shards['count']} shards, each on an engine of its own; compare a run of one engine")
     try:
         tables = _without_queries(_with_first_tokens(_everything(folder)))
         asked = asked_of_engine(tables.requests).sort("position")

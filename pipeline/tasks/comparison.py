@@ -6,7 +6,7 @@ turns one around, gives way to a template.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,18 +40,22 @@ class ComparisonTask:
     name = "comparison"
     wording = f"{WORDINGS} {NAMES} {SAMPLING} {STEP} {MARGIN} {LEAST_REVIEWS} {MOST_CLAIMS} {RULES}"
 
-    def __init__(self, tokens: Tokens, peers: Mapping[str, tuple[str, ...]], languages: Mapping[str, str]) -> None:
-        """`peers` and main language by restaurant; a restaurant that is not in `peers` has none."""
-        self._tokens, self._peers, self._languages = tokens, peers, languages
+    def __init__(
+        self, tokens: Tokens, peers: Mapping[str, tuple[str, ...]], languages: Mapping[str, str], later: Collection[str] = ()
+    ) -> None:
+        """`peers` and main language by restaurant; a restaurant that is not in `peers` has none. `later`: those not compared here."""
+        self._tokens, self._peers, self._languages, self._later = tokens, peers, languages, later
 
     def table(self, outcome: Outcome) -> Praise | None:
         strengths = outcome.results.get("strengths")
         return strengths.table if strengths else None
 
     def stand(self, outcome: Outcome) -> Stand | None:
-        """Of a restaurant whose first stage left strengths."""
+        """Of a restaurant that is compared here and whose first stage left strengths."""
         strengths, name = outcome.results.get("strengths"), outcome.restaurant.restaurant_id
-        return Stand(name, self._languages[name], strengths.table, strengths.found) if strengths else None
+        if not strengths or name in self._later:
+            return None
+        return Stand(name, self._languages[name], strengths.table, strengths.found)
 
     def needs(self, restaurant_id: str) -> tuple[str, ...]:
         """Its peers."""

@@ -16,9 +16,9 @@ from typing import Any
 class Script:
     """What one process does. `asked`: file that gets a line for every answer, before the run has it. `said`: stdout and stderr.
 
-    `step_s`: seconds of one step of the engine, `abort_s` of stopping it. `die_at`: number of the step `within` the commit, or the store's
-    merge, before which the process gets the signal `by`; `steps`: file that gets the names of all steps. `patches`: values of the
-    product's constants; `environment`: variables.
+    `step_s`: seconds of one step of the engine, `abort_s` of stopping it. `die_at`: number of the step `within` the commit, the store's
+    merge, or the removal of merged shards, before which the process gets the signal `by`; `steps`: file that gets the names of all steps.
+    `patches`: values of the product's constants; `environment`: variables.
     """
 
     arguments: Sequence[str]

@@ -64,11 +64,11 @@ class Place:
         """What the last process wrote to stdout and stderr."""
         return self.asked[-1].with_suffix(".said").read_text()
 
-    def start(self, *options: str, **script: Any) -> Child:
-        """A process that runs `analyze` here."""
+    def start(self, *options: str, command: str = "analyze", **script: Any) -> Child:
+        """A process that runs a command, `analyze` unless it is another one, here."""
         self.asked.append(self.folder / f"{len(self.asked)}.asked")
         self.asked[-1].touch()
-        arguments = ["analyze", str(self.dump), "--output", str(self.output), "--no-report", *options]
+        arguments = [command, str(self.dump), "--output", str(self.output), "--no-report", *options]
         process = Child(
             target=driver.play,
             args=(driver.Script(arguments, self.asked[-1], self.asked[-1].with_suffix(".said"), **script),),

@@ -1,4 +1,4 @@
-"""Every step in which a commit, or a merge of the store, changes the file system, so that a process can
+"""Every step in which a commit, a merge of the store, or the removal of merged shards changes the file system, so that a process can
 be killed before each of them and after the last.
 
 Python announces its own calls to whoever audits it (PEP 578), before they are made; syncing and Polars' writing are wrapped. A file whose
@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline import results, upkeep
+from pipeline import merging, results, upkeep
 
 CHANGES = {"os.mkdir": 0, "os.rename": 1, "os.symlink": 1, "os.remove": 0, "os.rmdir": 0}
 """Events and which of their arguments is the path that changes."""
@@ -34,7 +34,7 @@ class Steps:
         self._thread = threading.get_ident()
 
     def watch(self, within: str) -> None:
-        """From now on; steps outside `commit` or `merge` do not count."""
+        """From now on; steps outside `commit`, `merge` or `removal` do not count."""
         write_parquet, write_table, self._fsync = pl.DataFrame.write_parquet, pq.ParquetWriter.write_table, os.fsync
 
         def counted_write_parquet(frame: pl.DataFrame, file: object, **options: object) -> None:
@@ -50,6 +50,8 @@ class Steps:
         sys.addaudithook(self._audit)
         if within == "commit":
             results.write, results.publish = self._counted(results.write), self._counted(results.publish, last=True)
+        elif within == "removal":
+            merging.Merge.remove = self._counted(merging.Merge.remove, last=True)
         else:
             upkeep.compact = self._counted(upkeep.compact, last=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 for _unneeded in ("torch", "sklearn", "scipy"):  # transformers would import them: 25 seconds that a tokenizer does not need
     sys.modules.setdefault(_unneeded, None)
-for _used in ("jobs.__main__", "jobs.analyze", "pipeline.analysis"):
+for _used in ("jobs.__main__", "jobs.merge", "pipeline.analysis"):
     importlib.import_module(_used)
 
 from pipeline import models  # noqa: E402
