@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from heapq import heapreplace
 
+ROUNDS = (0.7, 0.2, 0.1)
+"""Shares of all work that go out one after another."""
+
 
 def deal(costs: Mapping[str, int], shares: int) -> list[list[str]]:
     """Every name in one of `shares` lists, sorted; the same lists whatever the order of `costs`.
@@ -25,3 +28,26 @@ def deal(costs: Mapping[str, int], shares: int) -> list[list[str]]:
         dealt[number].append(name)
         heapreplace(loads, (load + costs[name], number))
     return [sorted(names) for names in dealt]
+
+
+def pieces(costs: Mapping[str, int], workers: int, least: int = 0) -> list[list[str]]:
+    """Every name in one of the lists, which are begun in this order, each by the worker that is free first.
+
+    Work goes out in rounds of a piece for each worker, each round a smaller share of all of it and of cheaper names than the one before, so
+    that what workers end with is small and they end together, though none of them takes just as long as was planned (guided
+    self-scheduling: Polychronopoulos and Kuck 1987, "Guided self-scheduling", IEEE Transactions on Computers C-36; factoring: Hummel,
+    Schonberg and Flynn 1992, CACM 35). A round whose pieces would cost less than `least` goes with the one before: each piece has a tail
+    in which the engine is not full. Raises ValueError as `deal` does.
+    """
+    total = sum(costs.values())
+    rounds: list[dict[str, int]] = [{}]
+    share = iter(ROUNDS)
+    ends, taken, left = next(share), 0, total
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+        if taken >= ends * total and left >= least * workers and (more := next(share, None)):
+            ends += more
+            rounds.append({})
+        rounds[-1][name] = costs[name]
+        taken += costs[name]
+        left -= costs[name]
+    return [piece for one in rounds for piece in deal(one, workers) if piece]

@@ -15,7 +15,7 @@ from test_incremental import reviews
 
 from pipeline import reviews as pipeline_reviews
 from pipeline import spread
-from pipeline.dealing import deal
+from pipeline.dealing import deal, pieces
 from pipeline.job import TASKS, Job
 from pipeline.reviews import read
 from pipeline.runtime import Runtime
@@ -127,3 +127,36 @@ def test_another_dealing_has_another_digest():
     found = {f"r{i}": i for i in range(20)}
     assert shares(found, 3)[1] == shares(dict(reversed(found.items())), 3)[1]
     assert len({shares(found, 3)[1], shares(found, 4)[1], shares(found | {"r0": 50}, 3)[1]}) == 3
+
+
+def test_pieces_hold_every_name_once_and_get_smaller_from_round_to_round():
+    costs = {f"r{number}": 1 + number % 37 for number in range(500)}
+    found = pieces(costs, 4)
+    assert sorted(name for piece in found for name in piece) == sorted(costs)
+    weights = [sum(costs[name] for name in piece) for piece in found]
+    assert len(found) == 12
+    assert min(weights[:4]) > max(weights[4:8]) > 0
+    assert min(weights[4:8]) > max(weights[8:]) > 0
+    assert min(costs[name] for name in found[0]) >= max(costs[name] for name in found[-1])
+
+
+def test_little_work_goes_out_in_one_round():
+    assert len(pieces(dict.fromkeys("abcdefgh", 10), 2, least=1000)) == 2
+
+
+def test_fewer_names_than_workers_are_a_piece_each():
+    assert sorted(pieces({"a": 5, "b": 1}, 8)) == [["a"], ["b"]]
+
+
+def test_workers_that_are_unlike_end_closer_together_with_pieces_than_with_equal_shares():
+    costs = {f"r{number}": 1 + number % 37 for number in range(2000)}
+    speeds = [1.0, 1.0, 1.0, 0.7]
+
+    def ends(dealt):
+        free = [0.0] * len(speeds)
+        for piece in dealt:
+            first = min(range(len(speeds)), key=lambda number: free[number])
+            free[first] += sum(costs[name] for name in piece) / speeds[first]
+        return max(free)
+
+    assert ends(pieces(costs, 4)) < 0.85 * ends(deal(costs, 4))
