@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from jobs.cluster_options import cluster_of, cluster_options
 from jobs.cost_lines import level_lines
 from jobs.machine_options import machine_options
 from jobs.observed import Run
@@ -88,6 +89,7 @@ MOST_NAMED = 10
     "ended: also the comparisons that need restaurants of theirs.",
 )
 @priority_options
+@cluster_options
 @run_options("restaurants", output="results")
 @watch_options
 @machine_options
@@ -110,7 +112,7 @@ def analyze(
     with observed(run, metrics, progress) as watched:
         try:
             done = watched.done = run_analysis(**asked, progress=progress, stop=stop, run_id=run.run_id)
-            page = None if no_report or done.nothing_new else at_the_end(done, progress)
+            page = None if no_report or done.nothing_new or asked["shard"] else at_the_end(done, progress)
         except JobError:
             stop()  # an engine that dies after a stop signal is part of the stop
             raise
@@ -152,6 +154,12 @@ def asked_for(
     engine_option: Mapping[str, Any],
     shard: Shard | None,
     recalibrate: bool,
+    on: str | None,
+    ray_address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    cpus_per_worker: int | None,
+    verbose: bool,
     **others: Any,
 ) -> dict[str, Any]:
     """What `pipeline.analyze` is asked for by this command's options; those that are called the same there are the `others`."""
@@ -174,6 +182,8 @@ def asked_for(
         "engine_options": engine_option,
         "shard": shard,
         "recalibrate": recalibrate,
+        "verbose": verbose,
+        "cluster": cluster_of(on, ray_address, workers, gpus_per_worker, cpus_per_worker, verbose),
     }
 
 

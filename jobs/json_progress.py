@@ -8,7 +8,7 @@ from jobs.log import Log, numbers
 from jobs.observed import End, Run
 from jobs.pace import Pace
 from jobs.shareable import shareable
-from pipeline.job import Station
+from pipeline.job import Far, Station
 from pipeline.records import Answer, Outcome, Request, Restaurant
 
 
@@ -54,13 +54,20 @@ class JsonProgress:
 
     def answered(self, request: Request, answer: Answer) -> None:
         self._pace.answer(request)
+        self._tell()
+
+    def finished(self, outcome: Outcome) -> None:
+        self._pace.finished += 1
+
+    def elsewhere(self, far: Far) -> None:
+        self._pace.come(far)
+        self._tell()
+
+    def close(self) -> None: ...
+
+    def _tell(self) -> None:
         if self._pace.due():
             pace = self._pace
             done = {"finished": pace.finished, self._what: pace.restaurants}
             tokens = {"answered_tokens": pace.answered, "prompt_tokens": pace.planned}
             self._log.line("progress", **done, **tokens, tokens_per_s=round(pace.rate, 1), left_s=round(pace.left_s, 1))
-
-    def finished(self, outcome: Outcome) -> None:
-        self._pace.finished += 1
-
-    def close(self) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from pipeline.job import Far
 from pipeline.records import Request, Restaurant
 
 EVERY_S = 15.0
@@ -32,6 +33,12 @@ class Pace:
     def answer(self, request: Request) -> None:
         """One answer more."""
         self.answered += len(request.prompt)
+
+    def come(self, far: Far) -> None:
+        """What somebody else has done."""
+        self.planned += far.asked - far.admitted
+        self.answered += far.answered
+        self.finished += far.finished
 
     def due(self) -> bool:
         """Whether it is time for a line; then the next one is due EVERY_S seconds later."""

@@ -10,7 +10,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from jobs.pace import Pace
-from pipeline.job import Station
+from pipeline.job import Far, Station
 from pipeline.records import Answer, Outcome, Request, Restaurant
 
 
@@ -46,21 +46,32 @@ class TerminalProgress:
 
     def answered(self, request: Request, answer: Answer) -> None:
         self._pace.answer(request)
-        if self._bar is not None:
-            self._bar.total = max(self._pace.planned, self._pace.answered)
-            self._bar.update(len(request.prompt))
-        elif self._pace.due():
-            print(f"{time.strftime('%H:%M:%S')} {self._line()}", file=self._stream, flush=True)
+        self._advance(len(request.prompt))
 
     def finished(self, outcome: Outcome) -> None:
         self._pace.finished += 1
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._pace.finished}/{self._pace.restaurants} {self._what}", refresh=False)
+        self._show_finished()
+
+    def elsewhere(self, far: Far) -> None:
+        self._pace.come(far)
+        self._advance(far.answered)
+        self._show_finished()
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _advance(self, tokens: int) -> None:
+        if self._bar is not None:
+            self._bar.total = max(self._pace.planned, self._pace.answered)
+            self._bar.update(tokens)
+        elif self._pace.due():
+            print(f"{time.strftime('%H:%M:%S')} {self._line()}", file=self._stream, flush=True)
+
+    def _show_finished(self) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._pace.finished}/{self._pace.restaurants} {self._what}", refresh=False)
 
     def _line(self) -> str:
         pace = self._pace

@@ -15,7 +15,7 @@ import polars as pl
 from pipeline import previous, results
 from pipeline.accounts import Accounts
 from pipeline.agreement import Agreement
-from pipeline.answering import WORDINGS, answer_all
+from pipeline.answering import WORDINGS, Many, answer_all
 from pipeline.assignment import assigned
 from pipeline.beside import Beside
 from pipeline.calibrations import fits_for
@@ -34,6 +34,7 @@ from pipeline.schedule import Schedule
 from pipeline.service_levels import attained
 from pipeline.spread import scratch_in
 from pipeline.store import Store
+from pipeline.summed import summed
 from pipeline.tables import Results, scan
 from pipeline.tasks.calibration import Fit
 from pipeline.uris import without_secrets
@@ -122,9 +123,10 @@ def analyze(
             marks = changed.fingerprints
             if unknown := job.priorities.unknown(own.selected):
                 progress.warn(unknown)
-            answered = answer_all(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
+            answer = machine.answer_all if isinstance(machine, Many) else answer_all
+            answered = answer(changed.dump, job, schedule, fits, marks, changed.compared, runtime, store, progress, stop, beside)
             store.flush()
-            answers = store.counts
+            answers = summed([store.counts, answered.store or {}])
             found = Publication(own.dump, changed, answered, own.before, beside, job, taken)
             costs = accounts.settle(found.requests, answered.idle_s)
             levels = attained(job.service_levels, found.own)
@@ -149,6 +151,7 @@ def analyze(
                 return {
                     **described_run(job, order, runtime, fits, before),
                     **own.told,
+                    **({"workers": answered.workers} if answered.workers else {}),
                     "first_request": found.first_request.isoformat(timespec="milliseconds"),
                     "urgent": sorted(job.priorities.urgent),
                     "max_overtake": schedule.max_overtake,  # in tokens, also where a time was given

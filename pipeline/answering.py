@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline.beside import Beside
 from pipeline.collected import Collected
@@ -37,11 +38,34 @@ WORDINGS: dict[str, str] = {name: kind.wording for name, kind in KINDS.items()}
 @dataclass(frozen=True, slots=True)
 class Answered:
     """`found`: of each restaurant, and comparisons of others that have changed with these. `idle_s`: seconds between requests in which the
-    engine had nothing to do. `first_request`: when it was asked, by the run's clock."""
+    engine had nothing to do. `first_request`: when it was asked, by the run's clock. `workers` and their `store`'s counts: for the
+    manifest, where there were any."""
 
     found: Collected
     first_request: datetime
     idle_s: float = 0.0
+    workers: Mapping[str, Any] | None = None
+    store: Mapping[str, float] | None = None
+
+
+@runtime_checkable
+class Many(Protocol):
+    """A machine that is many, and has its own way to do what `answer_all` does."""
+
+    def answer_all(
+        self,
+        dump: Dump,
+        job: Job,
+        schedule: Schedule,
+        fits: Mapping[str, Fit],
+        fingerprints: Mapping[str, str],
+        comparing: Comparing,
+        runtime: Runtime,
+        store: Store,
+        progress: Progress,
+        stop: Stop,
+        beside: Beside | None = None,
+    ) -> Answered: ...
 
 
 def answer_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -18,7 +19,9 @@ from pipeline.machine import MODEL_CACHE, local_machine
 from pipeline.order import ORDERS
 from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
+from pipeline.runtime import Machine
 from pipeline.sampling import MAX_REVIEWS
+from pipeline.scale.cluster import Cluster
 from pipeline.service_levels import ServiceLevel
 from pipeline.shard import Shard
 from pipeline.tasks.calibration import Source
@@ -65,6 +68,7 @@ def analyze(
     progress: Progress | None = None,
     stop: Stop | None = None,
     run_id: str | None = None,
+    cluster: Cluster | None = None,
     **job: Unpack[Options],
 ) -> Committed:
     """Analyses reviews into `output`, a folder or a URI, as the command: what is there already is carried over, and answers that were paid
@@ -73,7 +77,7 @@ def analyze(
     `reviews`: Parquet files, globs, folders or object-store URIs, or a frame with the contract's columns. `order`: a name of ORDERS.
     `model` to `verbose`: see `machine.local_machine`. `progress` is told what happens, nobody unless it is given; `stop` is called between
     two steps of the engine and may raise to end the run. `run_id`: the run's name, of `results.new_run_id`, where somebody has to know it
-    beforehand. `job`: see Job.
+    beforehand. `cluster`: whose workers do the work, in place of this machine's engine. `job`: see Job.
 
     Raises the errors of `pipeline.errors`, and what a lazy frame raises; then nothing that readers see has changed, and the same call goes
     on where this one ended.
@@ -81,13 +85,18 @@ def analyze(
     if order not in ORDERS:
         raise BadConfiguration(f"order {order!r}: no such order; there are {', '.join(ORDERS)}")
     told = progress or Silent()
-    machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
     frame, inputs = None, []
     if isinstance(reviews, (pl.DataFrame, pl.LazyFrame)):
         frame = reviews.lazy()
     else:
         inputs = [str(one) for one in ([reviews] if isinstance(reviews, (str, Path)) else reviews)]
-    return run(job_for(inputs, output, **job), ORDERS[order], machine, told, stop, frame, run_id)
+    made = job_for(inputs, output, **job)
+    with ExitStack() as until_done:
+        if cluster is None:
+            machine: Machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
+        else:
+            machine = until_done.enter_context(cluster.machine(made, order, told, model, device, feed, engine_options, model_cache))
+        return run(made, ORDERS[order], machine, told, stop, frame, run_id)
 
 
 def job_for(inputs: Sequence[str], output: str | Path, **options: Unpack[Options]) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -38,10 +38,22 @@ class Collected:
                 self._second.add([row] if row else ())
         return self
 
+    def join(self, restaurants: pl.DataFrame, reviews: pl.DataFrame, requests: pl.DataFrame, second: pl.DataFrame) -> None:
+        """Takes in rows that have been made elsewhere."""
+        for table, rows in zip(
+            (self._restaurants, self._reviews, self._requests, self._second), (restaurants, reviews, requests, second), strict=True
+        ):
+            table.append(rows)
+
     @property
     def requests(self) -> pl.LazyFrame:
         """Rows of `requests.parquet`."""
         return self._requests.scan()
+
+    def select(self, name: str, wanted: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+        """What is `wanted` of restaurants or reviews."""
+        table = {"restaurants": self._restaurants, "reviews": self._reviews}[name]
+        return wanted(table.scan()).collect(engine="streaming")
 
     def part(self, number: int, rejects: pl.DataFrame) -> tuple[Results, pl.DataFrame]:
         """The tables of one range, comparisons not yet in them, and rows of SECOND: what comparisons there are. `rejects`: of this

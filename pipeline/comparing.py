@@ -5,9 +5,9 @@ A row that is carried over keeps its first stage; its comparison is made anew wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from pipeline.dump import Dump
 from pipeline.peers import choose_peers
 from pipeline.previous import Previous
 from pipeline.records import Praise, Strength
+from pipeline.spread import Ranges
 from pipeline.tables import Results, parted
 from pipeline.tasks.comparison import Stand
 from pipeline.tasks.figures import comparable, figures_of, mark_of
@@ -70,7 +71,30 @@ def comparing(
     return Comparing(peers, languages, tables, due)
 
 
-def _praise(before: Previous[Results]) -> dict[str, Praise | None]:
+class Rows(Protocol):
+    """Tables of restaurants, committed or not."""
+
+    @property
+    def names(self) -> set[str]:
+        """Of the restaurants."""
+        ...
+
+    def select(self, name: str, wanted: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+        """What is `wanted` of one table."""
+        ...
+
+
+def stands(rows: Rows, languages: Mapping[str, str], ranges: Ranges) -> tuple[dict[str, Praise | None], dict[str, Stand]]:
+    """Tables of praise of all these restaurants, and what each that has strengths and no comparison yet brings to one."""
+    tables, found = _praise(rows), {}
+    for number in range(len(ranges)):
+        for row in _first_stages(rows, ranges.of(number)).iter_rows(named=True):
+            if (table := tables.get(row["restaurant_id"])) is not None:
+                found[row["restaurant_id"]] = _stand(row, languages[row["restaurant_id"]], table)
+    return tables, found
+
+
+def _praise(before: Rows) -> dict[str, Praise | None]:
     """Tables of praise by restaurant, None where no review was asked about."""
     asked = pl.col("praises").is_not_null()
     counts = dict(before.select("reviews", lambda rows: rows.filter(asked).group_by("restaurant_id").len()).iter_rows())
@@ -84,7 +108,7 @@ def _praise(before: Previous[Results]) -> dict[str, Praise | None]:
     return {name: Praise(counts[name], by_aspect.get(name, {})) if name in counts else None for name in before.names}
 
 
-def _first_stages(before: Previous[Results], of_these: pl.Expr) -> pl.DataFrame:
+def _first_stages(before: Rows, of_these: pl.Expr) -> pl.DataFrame:
     """Of rows that may get a comparison. One in which something failed is looked at again as a whole, by another run; here it gets one
     where it has none and none has failed."""
     without = pl.col("strengths_kind").is_null() & ~pl.col("error").str.contains(_NO_COMPARISON).fill_null(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from heapq import heapreplace
 
 ROUNDS = (0.7, 0.2, 0.1)
@@ -30,8 +30,9 @@ def deal(costs: Mapping[str, int], shares: int) -> list[list[str]]:
     return [sorted(names) for names in dealt]
 
 
-def pieces(costs: Mapping[str, int], workers: int, least: int = 0) -> list[list[str]]:
-    """Every name in one of the lists, which are begun in this order, each by the worker that is free first.
+def pieces(costs: Mapping[str, int], workers: int, least: int = 0, first: Collection[str] = ()) -> list[list[str]]:
+    """Every name in one of the lists, which are begun in this order, each by the worker that is free first; names that have to be `first`
+    are in the first round.
 
     Work goes out in rounds of a piece for each worker, each round a smaller share of all of it and of cheaper names than the one before, so
     that what workers end with is small and they end together, though none of them takes just as long as was planned (guided
@@ -43,7 +44,7 @@ def pieces(costs: Mapping[str, int], workers: int, least: int = 0) -> list[list[
     rounds: list[dict[str, int]] = [{}]
     share = iter(ROUNDS)
     ends, taken, left = next(share), 0, total
-    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+    for name in sorted(costs, key=lambda name: (name not in first, -costs[name], name)):
         if taken >= ends * total and left >= least * workers and (more := next(share, None)):
             ends += more
             rounds.append({})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -30,15 +30,31 @@ LEAST_CHUNK_TOKENS = 512
 Station = Literal["read", "loaded"]
 
 
+@dataclass(frozen=True, slots=True)
+class Far:
+    """How far somebody is, or by how much he has come further: estimated prompt tokens of restaurants begun, prompt tokens asked and
+    answered, restaurants finished."""
+
+    admitted: int = 0
+    asked: int = 0
+    answered: int = 0
+    finished: int = 0
+
+    def __sub__(self, before: Far) -> Far:
+        return Far(*(getattr(self, one.name) - getattr(before, one.name) for one in fields(self)))
+
+
 class Progress(Observer, Protocol):
     """What the run tells while it works. `stage`: a line for people. `warn`: what a person should see even where nobody watches; the run
     goes on. `passed`: a station of the flow lies behind the run; `figures`: counts of what was `read`, `seconds` that it or loading the
-    engine took."""
+    engine took. `elsewhere`: what workers
+    have done since they were last heard of."""
 
     def stage(self, what: str) -> None: ...
     def warn(self, what: str) -> None: ...
     def passed(self, station: Station, figures: Mapping[str, float]) -> None: ...
     def planned(self, restaurants: int, prompt_tokens: int) -> None: ...
+    def elsewhere(self, far: Far) -> None: ...
 
 
 class Silent:
@@ -52,6 +68,7 @@ class Silent:
     def asked(self, request: Request) -> None: ...
     def answered(self, request: Request, answer: Answer) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
+    def elsewhere(self, far: Far) -> None: ...
 
 
 class Stop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,13 +113,15 @@ def local_machine(
     model_cache: Path = MODEL_CACHE,
     verbose: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    gpus: Sequence[Gpu] | None = None,
 ) -> LocalMachine:
     """This machine with a model: `embedded`, a Hugging Face name or a folder. `device`: found out where it is None. `engine_options`:
-    arguments of vllm.LLM in place of those that the device gets. `verbose` shows vLLM's own log."""
+    arguments of vllm.LLM in place of those that the device gets. `verbose` shows vLLM's own log. `gpus`: those that
+    it has; looked for where it is None."""
     device, chosen = device or detect(), dict(engine_options or {})
     if model is None and device == "gpu":
         tell("no model named: taking the small embedded one, although this GPU could run a far better one")
-    options = {**batch_on(_gpus()), **chosen} if device == "gpu" else chosen
+    options = {**batch_on(found_gpus() if gpus is None else gpus), **chosen} if device == "gpu" else chosen
     return LocalMachine(model or "embedded", device, feed, options, model_cache, verbose, tell)
 
 
@@ -128,7 +130,7 @@ def detect() -> Device:
     return "gpu" if _driver("-L") else "cpu"
 
 
-def _gpus() -> list[Gpu]:
+def found_gpus() -> list[Gpu]:
     """Those that NVIDIA's driver lists; none where it does not say what they are."""
     rows = [line.rpartition(",") for line in _driver("--query-gpu=name,memory.total", "--format=csv,noheader,nounits").splitlines()]
     return [Gpu(name.strip(), int(mebibytes) << 20) for name, _, mebibytes in rows] if all(row[2].strip().isdigit() for row in rows) else []

@@ -15,7 +15,7 @@ from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.engine_settings import Feed
 from pipeline.fingerprints import fingerprints
-from pipeline.job import Job, Progress, Station, Stop
+from pipeline.job import Far, Job, Progress, Station, Stop
 from pipeline.measured_costs import answer_tokens
 from pipeline.order import Order
 from pipeline.records import Answer, Outcome, Request, Restaurant
@@ -82,6 +82,9 @@ class Witness:
 
     def finished(self, outcome: Outcome) -> None:
         self._progress.finished(outcome)
+
+    def elsewhere(self, far: Far) -> None:
+        self._progress.elsewhere(far)
 
 
 @dataclass(frozen=True, slots=True)

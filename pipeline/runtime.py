@@ -48,12 +48,17 @@ class Machine(Protocol):
 class Runtime:
     """One machine's model, tokenizer and engine."""
 
-    def __init__(self, machine: Machine, loaded: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        loaded: Callable[[float], None] = lambda _: None,
+        around: Callable[[Engine], Engine] = lambda engine: engine,
+    ) -> None:
         """Finds the model's files; converts or downloads them where that is needed. `loaded` is told when the engine is there, and the
-        seconds that it took. Raises BadConfiguration."""
+        seconds that it took; `around`: what requests go through on their way to it. Raises BadConfiguration."""
         self.machine = machine
         self.model = machine.model()
-        self.engine = DeferredEngine(lambda: machine.engine(self.model), machine.max_model_len, machine.window, loaded)
+        self.engine = DeferredEngine(lambda: around(machine.engine(self.model)), machine.max_model_len, machine.window, loaded)
         self._tokens_s = 0.0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
@@ -56,6 +57,18 @@ class StepLog:
         self._prefilled += step.prefilled
         self._decoded += step.decoded
         if len(self.kept) > MOST_KEPT:
+            self.kept, self._stride = self.kept[::2], 2 * self._stride
+
+    def join(self, steps: Sequence[Step], spent: Spent) -> None:
+        """Counts in what another engine has done: sums, and those of its steps that it kept."""
+        self.kept += steps
+        self._seconds += spent.seconds
+        self._steps += spent.steps
+        self._prefilled += spent.prefilled
+        self._decoded += spent.decoded
+        self._warm_up_s = (self._warm_up_s or 0.0) + spent.warm_up_s
+        self._stepping_s += spent.stepping_s
+        while len(self.kept) > MOST_KEPT:
             self.kept, self._stride = self.kept[::2], 2 * self._stride
 
     def since(self, before: Spent) -> list[Step]:

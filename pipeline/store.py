@@ -26,6 +26,7 @@ from pipeline.packing import pack
 from pipeline.parts import Part
 from pipeline.records import Answer, Request
 from pipeline.stored import StoredAnswers, stored_key
+from pipeline.suspects import Suspect
 from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS
 
 FLUSH_S = 1.0
@@ -108,6 +109,14 @@ class Store(StoredAnswers):
     def suspect(self, requests: Sequence[Request]) -> None:
         """Notes that an engine died with these requests inside. Raises TryAgain."""
         self._suspects.mark((stored_key(self._identity, request.key).hex(), request.restaurant_id) for request in requests)
+
+    def mark(self, suspects: Sequence[Suspect]) -> None:
+        """Notes a death that somebody else has seen. Raises TryAgain."""
+        self._suspects.mark(suspects)
+
+    def know(self, suspects: Sequence[Suspect]) -> None:
+        """Counts deaths that somebody else has noted."""
+        self._suspects.know(suspects)
 
     def flush(self) -> None:
         """Writes what is not yet written. Raises TryAgain; then it is still held."""

@@ -15,6 +15,8 @@ from pipeline import durable
 from pipeline.errors import TryAgain
 
 MOST_DEATHS = 2
+Suspect = tuple[str, str]
+"""Key of a request in the store, and its restaurant."""
 GIVEN_UP = f"the engine died {MOST_DEATHS} times with this request inside; it is left out (`store forget` tries it again)"
 
 
@@ -33,9 +35,14 @@ class Suspects:
         """How many engines died with this request inside."""
         return self._deaths[key]
 
-    def mark(self, entries: Iterable[tuple[str, str]]) -> None:
+    def know(self, entries: Iterable[Suspect]) -> None:
+        """Counts deaths that somebody else has noted, an entry for each; those that are noted here already may be among them."""
+        for key, number in Counter(key for key, _ in entries).items():
+            self._deaths[key] = max(self._deaths[key], number)
+
+    def mark(self, entries: Iterable[Suspect]) -> None:
         """One death more for each (key, restaurant_id). Raises TryAgain where the folder cannot be written."""
-        listed = [list(entry) for entry in entries]
+        listed = list(entries)
         self._deaths.update(key for key, _ in listed)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,96 @@
+"""What goes to a worker and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.comparing import Comparing
+from pipeline.costs import CostModel, Step
+from pipeline.dump import Dump
+from pipeline.limits import Limits
+from pipeline.records import Praise
+from pipeline.spread import Spread, ranges_for
+from pipeline.steps import Spent
+from pipeline.suspects import Suspect
+from pipeline.tasks.calibration import Fit
+from pipeline.tasks.comparison import Stand
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Of one piece: as `Limits`, whose clock is that of the machine it is made on."""
+
+    stop_at: datetime | None = None
+    max_prompt_tokens: int | None = None
+
+    def here(self) -> Limits:
+        return Limits(self.stop_at, self.max_prompt_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Restaurants that one worker looks at: all of their `reviews` and `rejects`, in the order of a dump, and their fingerprints (`marks`);
+    or the comparisons that are due in `comparing`, which has no others. `rates`: what requests are expected to cost.
+    `suspects`: requests inside engines that have died of this piece,
+    once for each of so many `deaths`."""
+
+    number: int
+    reviews: pl.DataFrame
+    rejects: pl.DataFrame
+    marks: Mapping[str, str]
+    comparing: Comparing
+    fits: Mapping[str, Fit]
+    limit: Limit
+    rates: CostModel
+    suspects: Sequence[Suspect] = ()
+    deaths: int = 0
+
+    def dump(self, folder: Path) -> Dump:
+        """Its rows as a dump; `folder`: where they go that do not fit in memory."""
+        ranges = ranges_for([self.reviews["restaurant_id"]], int(self.reviews.estimated_size()), folder)
+        rejected = Spread("rejects", self.rejects.schema, ranges)
+        rejected.append(self.rejects)
+        return Dump.of([self.reviews], Spread("dump", self.reviews.schema, ranges), rejected)
+
+    def again(self, suspects: Sequence[Suspect]) -> Piece:
+        """The same piece after another death."""
+        return replace(self, suspects=(*self.suspects, *suspects), deaths=self.deaths + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Rows of a piece, with seconds from `first_request` on, and what they cost: `steps` and `spent` of the worker's engine, and
+    what its `store` has looked up, served and added."""
+
+    number: int
+    restaurants: pl.DataFrame
+    reviews: pl.DataFrame
+    requests: pl.DataFrame
+    second: pl.DataFrame
+    first_request: datetime
+    idle_s: float
+    steps: Sequence[Step]
+    spent: Spent
+    store: Mapping[str, float]
+
+
+def comparisons(due: Mapping[str, Stand], whole: Comparing, tables: Mapping[str, Praise | None]) -> Comparing:
+    """What a worker has to know for these comparisons and no others."""
+    peers = {name: whole.peers[name] for name in due if name in whole.peers}
+    needed = {peer for chosen in peers.values() for peer in chosen}
+    return Comparing(
+        peers,
+        {name: whole.languages[name] for name in due},
+        {name: tables[name] for name in sorted(needed) if name in tables},
+        due,
+    )
+
+
+def first_stages(names: Mapping[str, str], whole: Comparing) -> Comparing:
+    """Of a piece whose comparisons all wait for the second pass."""
+    return Comparing({}, {name: whole.languages[name] for name in names if name in whole.languages}, later=frozenset(names))

@@ -1,0 +1,174 @@
+"""The workers of a run: pieces go to whoever is free, and the piece of one that dies goes to another."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from pipeline.errors import EngineDied, JobError, TryAgain
+from pipeline.job import Far, Job
+from pipeline.records import Answer, Request
+from pipeline.runtime import Machine
+from pipeline.scale.cluster import Room
+from pipeline.scale.piece import Done, Piece
+from pipeline.scale.slots import ASIDE, Slot
+from pipeline.scale.worker import Worker
+from pipeline.suspects import Suspect
+
+POLL_S = 0.25
+START_S = 900.0
+"""Until one worker at least is there: a cluster may have to start machines, and a model may have to be fetched."""
+STOP_S = 30.0
+"""For the steps that workers are in when the run ends, and for the answers that they have not written."""
+MOST_DEATHS = 16
+"""Of workers with the same piece: two for each request that kills an engine, and some for the machines' own reasons."""
+MOST_IDLE_DEATHS = 4
+"""Of each worker, the last without a piece: then it is not the reviews."""
+
+
+class Pool:
+    """`deaths`: of workers, so far."""
+
+    def __init__(self, room: Room, machine: Machine, job: Job, order: str, warn: Callable[[str], None]) -> None:
+        """Starts the workers, and waits until one has loaded its engine. `warn` is told of each that dies. Raises BadConfiguration,
+        TryAgain."""
+        import ray
+
+        self.room, self.deaths, self._warn = room, 0, warn
+        self.mark: Callable[[Sequence[Suspect]], None] = lambda _: None
+        self._cores = room.cpus if not room.gpus else None
+        each: dict[str, Any] = {"num_cpus": room.cpus, "num_gpus": room.gpus, "max_restarts": -1, "concurrency_groups": {ASIDE: 1}}
+        made: Any = ray.remote(**each)(Worker)
+        self._slots = [Slot(made.remote(machine, job, order)) for _ in range(room.workers)]
+        for slot in self._slots:
+            slot.place()
+        self._until(lambda: any(slot.state == "free" for slot in self._slots))
+
+    @property
+    def loaded_s(self) -> list[float]:
+        """Seconds that each worker took to load its engine, of those that have."""
+        return [slot.loaded_s for slot in self._slots if slot.loaded_s]
+
+    def run(self, pieces: Iterable[Piece], check: Callable[[], None], came: Callable[[Far], None]) -> Iterator[Done]:
+        """Each piece's rows, as they come; pieces are begun in the order given, each made when a worker is free for it. `check` is called
+        now and then and may raise; `came` is told how much further workers are. Raises EngineDied, TryAgain, and what a worker raises."""
+        coming, again = iter(pieces), deque[Piece]()
+        left = True
+        while True:
+            check()
+            for slot in self._slots:
+                if slot.state == "free" and (again or left):
+                    piece = again.popleft() if again else next(coming, None)
+                    left = left and piece is not None
+                    if piece is not None:
+                        slot.answer(piece)
+            if not left and not again and not any(slot.state == "busy" for slot in self._slots):
+                return
+            yield from self._wait(again)
+            for slot in self._slots:
+                came(slot.come())
+
+    def step(self, new: Sequence[tuple[Request, int]]) -> list[Answer]:
+        """A step of one worker's engine, for the run's own requests. Raises EngineDied."""
+        import ray
+
+        slot = next(slot for slot in self._slots if slot.state == "free")
+        try:
+            answers: list[Answer] = ray.get(slot.actor.step.remote(new))
+        except ray.exceptions.RayError as error:
+            raise EngineDied(f"a worker died ({_reason(error)}); run the same command again") from None
+        return answers
+
+    def abort(self) -> None:
+        """Gives up what that engine holds."""
+        for slot in self._slots:
+            if slot.state == "free":
+                slot.actor.abort.remote()
+
+    def close(self) -> None:
+        """Lets workers write what they have and ends them."""
+        import ray
+
+        for slot in self._slots:
+            slot.actor.stop.options(concurrency_group=ASIDE).remote()
+        busy = [slot.doing for slot in self._slots if slot.state == "busy"]
+        if busy:
+            ray.wait(busy, num_returns=len(busy), timeout=STOP_S)
+        closing = [slot.actor.close.remote() for slot in self._slots if slot.state in ("free", "busy")]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=STOP_S)
+        for slot in self._slots:
+            ray.kill(slot.actor)
+
+    def _until(self, there: Callable[[], bool]) -> None:
+        began = time.monotonic()
+        while not there():
+            list(self._wait(deque()))
+            if time.monotonic() - began > START_S:
+                raise TryAgain(f"no worker was ready after {START_S:.0f} s; see what else the Ray cluster does, and run again")
+
+    def _wait(self, again: deque[Piece]) -> Iterator[Done]:
+        """What workers have to say; pieces that have to be begun again go to `again`."""
+        import ray
+
+        waiting = {slot.doing: slot for slot in self._slots if slot.doing is not None}
+        ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_S) if waiting else ([], [])
+        for one in ready:
+            slot = waiting[one]
+            try:
+                said = ray.get(one)
+            except ray.exceptions.RayTaskError as error:
+                self._failed(slot, error, again)
+            except ray.exceptions.RayActorError as error:
+                self._died(slot, _reason(error), again)
+            else:
+                if done := self._said(slot, said):
+                    yield done
+
+    def _said(self, slot: Slot, said: Any) -> Done | None:
+        slot.doing = None
+        if slot.state == "placing":
+            slot.placed(said, {(one.host, one.rank) for one in self._slots if one is not slot and one.host}, self._cores)
+            return None
+        if slot.state == "loading":
+            slot.loaded_s, slot.state = said, "free"
+            return None
+        slot.state, slot.piece = "free", None
+        done: Done = said
+        return done
+
+    def _failed(self, slot: Slot, error: Any, again: deque[Piece]) -> None:
+        """Raises what the worker raised, but for the death of its engine, which is that of the worker."""
+        import ray
+
+        cause = error.cause
+        if isinstance(cause, EngineDied):
+            self._died(slot, str(cause), again)
+            ray.kill(slot.actor, no_restart=False)
+        elif isinstance(cause, JobError):
+            raise cause
+        else:
+            raise error
+
+    def _died(self, slot: Slot, reason: str, again: deque[Piece]) -> None:
+        """Ray starts it again; its piece goes to whoever is free first. Raises EngineDied."""
+        self.deaths += 1
+        self._warn(f"a worker on {slot.host or 'a machine of the cluster'} died ({reason}); its piece goes to another one")
+        piece, suspects = slot.piece, slot.inside() if slot.note else []
+        slot.place()
+        if suspects:
+            self.mark(suspects)
+        if piece is None:
+            if self.deaths >= MOST_IDLE_DEATHS * len(self._slots):
+                raise EngineDied(f"{self.deaths} workers died, the last of them before it had anything to do; see --verbose for their logs")
+            return
+        died = piece.again(suspects)
+        if died.deaths >= MOST_DEATHS:
+            raise EngineDied(f"{died.deaths} workers have died of the same restaurants; run again, what was inside is asked alone and last")
+        again.append(died)
+
+
+def _reason(error: Any) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
