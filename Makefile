@@ -6,7 +6,7 @@ MODEL  ?=
 ARGS   ?=
 DEVICE ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
 TESTS  ?= tests
-LONG   := kill or cloud or package or browser
+LONG   := kill or cloud or package or browser or ray
 CHROMIUM ?=
 
 VENV  := .venv

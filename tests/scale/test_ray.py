@@ -1,0 +1,231 @@
+"""Runs on a Ray cluster give what one run gives, whatever dies meanwhile, and ask again only what was inside an engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import polars as pl
+import pytest
+from nights import assert_equal, read
+from troubled_machine import POISON, TroubledMachine, answers
+
+from pipeline.errors import BadConfiguration, Stopped
+from pipeline.generated import BLAME, DISHES, PRAISE
+from pipeline.job import Stop
+from pipeline.limits import Limits
+from pipeline.models import Model
+from pipeline.scale import answers as answering
+from pipeline.scale import pool
+from pipeline.scale.cluster import Cluster
+from pipeline.suspects import GIVEN_UP
+from pipeline.tokens import Tokens
+
+pytestmark = pytest.mark.ray
+
+SIZES = (12, 3, 7, 1, 9, 4, 6, 2, 8, 5, 11, 10)
+WINDOW = 16
+"""Requests inside an engine at once."""
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """As with a dump of hours: three rounds."""
+    monkeypatch.setattr(answering, "LEAST_S", 0.0)
+
+
+def reviews(sizes=SIZES, extra=()):
+    start = datetime(2026, 1, 1)  # noqa: DTZ001 - as a dump holds it
+    said = [*PRAISE, *BLAME]
+    made = [
+        (
+            f"r{place:02}",
+            f"{place}-{number}",
+            f"{said[(place + number) % len(said)].format(DISHES[(place * 7 + number) % len(DISHES)])} Table {place}, visit {number}.",
+            5.0 if (place + number) % len(said) < len(PRAISE) else 1.0,
+            start + timedelta(days=number),
+            f"Place {place}",
+        )
+        for place, size in enumerate(sizes)
+        for number in range(size)
+    ]
+    return [*made, ("r00", "broken", None, None, None, "Place 0"), ("r99", "broken", None, None, None, "Only rejects"), *extra]
+
+
+def tables_of(done):
+    return read(done.manifest_path.parent)
+
+
+def counts_of(done):
+    """But for equal questions, which two workers may both ask."""
+    return {name: number for name, number in done.manifest["counts"].items() if not name.startswith("answers")}
+
+
+class Then(Stop):
+    """Does something once the engines have given so many answers; a thread, since a run looks up only now and then."""
+
+    def __init__(self, lab, number, act):
+        self._lab, self._number, self._act = lab, number, act
+        self.answered = None
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self):
+        while sum(answers(self._lab.asked).values()) < self._number:
+            time.sleep(0.02)
+        self.answered = answers(self._lab.asked)
+        self._act()
+
+
+def busiest(lab):
+    """Process of the worker that has answered most."""
+    return int(max(lab.asked.glob("*.asked"), key=lambda file: len(file.read_text())).stem)
+
+
+def check_asked_again(found, alone, most):
+    """Every request of a run alone was answered, and no more than so many twice."""
+    assert set(alone) <= set(found)
+    again = sum(number - 1 for number in found.values())
+    assert again <= most, again
+
+
+def test_two_workers_give_what_one_run_gives(lab, nodes):
+    lab.dump(reviews())
+    alone, done = lab.alone(), lab.on(nodes)
+    assert_equal(tables_of(done), tables_of(alone))
+    assert len(list(lab.asked.glob("*.asked"))) == 2
+    assert set(answers(lab.asked)) == set(answers(lab.folder / "alone.asked"))
+    assert max(answers(lab.asked).values()) <= 2  # equal questions of two workers at the same time
+    assert done.manifest["workers"]["count"] == 2
+    assert done.manifest["workers"]["pieces"] > 4
+    assert counts_of(done) == counts_of(alone)
+    requests = tables_of(done)["requests"]
+    assert requests["finished_s"].min() >= 0
+
+
+def test_the_same_run_once_more_starts_no_worker(lab, nodes):
+    lab.dump(reviews())
+    lab.on(nodes)
+    asked = answers(lab.asked)
+    assert lab.on(nodes).nothing_new
+    assert answers(lab.asked) == asked
+
+
+def test_a_new_review_costs_what_it_costs_one_run(lab, nodes):
+    lab.dump(reviews())
+    lab.on(nodes)
+    lab.alone()
+    before, alone_before = answers(lab.asked), answers(lab.folder / "alone.asked")
+    new = ("r03", "new", "The pho was cold. Never again.", 1.0, datetime(2026, 5, 1), "Place 3")  # noqa: DTZ001
+    lab.dump(reviews(extra=[new]))
+    assert_equal(tables_of(lab.on(nodes)), tables_of(lab.alone()))
+    assert answers(lab.asked) - before == answers(lab.folder / "alone.asked") - alone_before
+
+
+def test_a_worker_that_is_killed_is_replaced_and_only_what_was_inside_is_asked_again(lab, nodes):
+    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.dump(reviews())
+    killed = Then(lab, 60, lambda: os.kill(busiest(lab), signal.SIGKILL))
+    done = lab.on(nodes)
+    assert killed.answered
+    assert any("a worker on" in line and "died" in line for line in lab.said)
+    assert done.manifest["workers"]["deaths"] == 1
+    assert_equal(tables_of(done), tables_of(lab.alone()))
+    unwritten = round(1.5 / 0.1) * 4  # answers of the last second are not in the store yet
+    check_asked_again(answers(lab.asked), answers(lab.folder / "alone.asked"), unwritten + WINDOW)
+
+
+def test_a_node_that_disappears_leaves_its_restaurants_to_the_other(lab, nodes):
+    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.dump(reviews())
+    gone = Then(lab, 60, lambda: nodes.remove_node(nodes.two[0], allow_graceful=False))
+    done = lab.on(nodes)
+    assert gone.answered
+    assert_equal(tables_of(done), tables_of(lab.alone()))
+    assert done.manifest["counts"]["failed"] == 0
+    unwritten = round(1.5 / 0.1) * 4
+    check_asked_again(answers(lab.asked), answers(lab.folder / "alone.asked"), unwritten + WINDOW)
+
+
+def test_a_restaurant_that_kills_engines_fails_alone(lab, nodes):
+    model: Model = lab.machine.model()
+    (encoded,) = Tokens(model.folder).encode([f" {POISON}"])
+    lab.machine = replace(lab.machine, poison=tuple(int(token) for token in encoded.ids[1:-1]))
+    bad = ("r05", "poisoned", f"We came by bus. {POISON} And then we left.", 1.0, datetime(2026, 5, 1), "Place 5")  # noqa: DTZ001
+    lab.dump(reviews(extra=[bad]))
+    done = lab.on(nodes)
+    rows = {row["restaurant_id"]: row for row in tables_of(done)["restaurants"].iter_rows(named=True)}
+    assert GIVEN_UP in rows["r05"]["error"]
+    others = [row["status"] for name, row in rows.items() if name not in ("r05", "r99")]
+    assert others == ["ok"] * (len(SIZES) - 1)
+    assert len(rows) == len(SIZES) + 1
+    assert done.manifest["workers"]["deaths"] >= 2
+
+
+def test_a_stop_ends_the_workers_and_keeps_their_answers(lab, nodes):
+    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.dump(reviews())
+
+    class Now(Then):
+        def __call__(self):
+            if self.answered:
+                raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        lab.on(nodes, Now(lab, 60, lambda: None))
+    assert not (lab.folder / "out/current.json").exists()
+    done = lab.on(nodes)
+    assert_equal(tables_of(done), tables_of(lab.alone()))
+    check_asked_again(answers(lab.asked), answers(lab.folder / "alone.asked"), 2 * WINDOW)
+
+
+def test_a_limit_of_tokens_leaves_the_rest_pending_for_the_next_run(lab, nodes):
+    lab.dump(reviews())
+    done = lab.on(nodes, limits=Limits(max_prompt_tokens=3000))
+    asked = tables_of(done)["requests"]
+    assert 0 < asked["prompt_tokens"].sum() <= 3000
+    assert done.manifest["counts"]["pending"] > 0
+    assert_equal(tables_of(lab.on(nodes)), tables_of(lab.alone()))
+
+
+def test_workers_without_a_common_store_give_what_one_run_gives(lab, nodes):
+    lab.dump(reviews())
+    assert_equal(tables_of(lab.on(nodes, store=None)), tables_of(lab.alone(store=None)))
+
+
+def test_a_cluster_without_room_for_a_worker_is_refused_with_what_it_has(lab, nodes):
+    lab.dump(reviews())
+    with pytest.raises(BadConfiguration, match=r"has 2 CPUs and 0 GPUs, and a worker takes 1 and 1"):
+        lab.on(nodes, cluster=Cluster(nodes.address, 2, 1, 1))
+
+
+def test_an_address_without_a_cluster_is_refused(ray_home):
+    with pytest.raises(BadConfiguration, match="no Ray cluster there"), Cluster("127.0.0.1:1").joined():
+        pass
+
+
+class Broken(TroubledMachine):
+    def engine(self, model):
+        raise BadConfiguration("vLLM does not start with these options")
+
+
+def test_what_no_worker_can_start_with_ends_the_run_with_its_message(lab, nodes):
+    lab.dump(reviews())
+    broken = Broken(*(getattr(lab.machine, name) for name in ("name", "device", "feed", "options", "cache", "verbose", "tell")))
+    lab.machine = replace(broken, asked=lab.asked)
+    with pytest.raises(BadConfiguration, match="vLLM does not start with these options"):
+        lab.on(nodes)
+
+
+def test_reviews_of_many_ranges_give_what_one_run_gives(lab, nodes, monkeypatch):
+    from pipeline import spread
+
+    monkeypatch.setattr(spread, "RANGE_BYTES", 2000)
+    lab.dump(reviews())
+    done = lab.on(nodes)
+    monkeypatch.undo()
+    assert_equal(tables_of(done), tables_of(lab.alone()))
+    assert pl.read_parquet(done.manifest_path.parent / "restaurants.parquet")["restaurant_id"].is_sorted()
