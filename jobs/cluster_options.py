@@ -46,5 +46,6 @@ def cluster_of(
             raise click.UsageError("--ray-address, --gpus-per-worker and --cpus-per-worker are for runs with --on ray")
         return None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # the workers are what the machine is here for
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a worker without a GPU sees what its machine has, as here
     return Cluster(ray_address, workers, gpus_per_worker, cpus_per_worker, verbose)

@@ -63,6 +63,8 @@ def read_past_run(output: Path, warn: Warn) -> PastRun:
     folder, manifest = found
     if shards := manifest.get("shards"):
         raise BadData(f"{folder}: was merged of {shards['count']} shards, each on an engine of its own; compare a run of one engine")
+    if workers := manifest.get("workers"):
+        raise BadData(f"{folder}: was made by {workers['count']} workers, each with an engine of its own; compare a run of one engine")
     try:
         tables = _without_queries(_with_first_tokens(_everything(folder)))
         asked = asked_of_engine(tables.requests).sort("position")

@@ -20,7 +20,6 @@ from pipeline.job import Stop
 from pipeline.limits import Limits
 from pipeline.models import Model
 from pipeline.scale import answers as answering
-from pipeline.scale import pool
 from pipeline.scale.cluster import Cluster
 from pipeline.suspects import GIVEN_UP
 from pipeline.tokens import Tokens
@@ -85,6 +84,11 @@ def busiest(lab):
     return int(max(lab.asked.glob("*.asked"), key=lambda file: len(file.read_text())).stem)
 
 
+def unwritten(lab):
+    """Answers of the last second, which may not be in the store yet."""
+    return round(1.5 / lab.machine.step_s) * lab.machine.per_step
+
+
 def check_asked_again(found, alone, most):
     """Every request of a run alone was answered, and no more than so many twice."""
     assert set(alone) <= set(found)
@@ -94,10 +98,10 @@ def check_asked_again(found, alone, most):
 
 def test_two_workers_give_what_one_run_gives(lab, nodes):
     lab.dump(reviews())
-    alone, done = lab.alone(), lab.on(nodes)
+    alone, done = lab.alone(), lab.on(nodes.address)
     assert_equal(tables_of(done), tables_of(alone))
     assert len(list(lab.asked.glob("*.asked"))) == 2
-    assert set(answers(lab.asked)) == set(answers(lab.folder / "alone.asked"))
+    assert set(answers(lab.asked)) == set(answers(lab.asked_alone))
     assert max(answers(lab.asked).values()) <= 2  # equal questions of two workers at the same time
     assert done.manifest["workers"]["count"] == 2
     assert done.manifest["workers"]["pieces"] > 4
@@ -108,46 +112,61 @@ def test_two_workers_give_what_one_run_gives(lab, nodes):
 
 def test_the_same_run_once_more_starts_no_worker(lab, nodes):
     lab.dump(reviews())
-    lab.on(nodes)
+    lab.on(nodes.address)
     asked = answers(lab.asked)
-    assert lab.on(nodes).nothing_new
+    assert lab.on(nodes.address).nothing_new
     assert answers(lab.asked) == asked
 
 
 def test_a_new_review_costs_what_it_costs_one_run(lab, nodes):
     lab.dump(reviews())
-    lab.on(nodes)
+    lab.on(nodes.address)
     lab.alone()
-    before, alone_before = answers(lab.asked), answers(lab.folder / "alone.asked")
+    before, alone_before = answers(lab.asked), answers(lab.asked_alone)
     new = ("r03", "new", "The pho was cold. Never again.", 1.0, datetime(2026, 5, 1), "Place 3")  # noqa: DTZ001
     lab.dump(reviews(extra=[new]))
-    assert_equal(tables_of(lab.on(nodes)), tables_of(lab.alone()))
-    assert answers(lab.asked) - before == answers(lab.folder / "alone.asked") - alone_before
+    assert_equal(tables_of(lab.on(nodes.address)), tables_of(lab.alone()))
+    assert answers(lab.asked) - before == answers(lab.asked_alone) - alone_before
 
 
 def test_a_worker_that_is_killed_is_replaced_and_only_what_was_inside_is_asked_again(lab, nodes):
     lab.machine = replace(lab.machine, step_s=0.1)
     lab.dump(reviews())
     killed = Then(lab, 60, lambda: os.kill(busiest(lab), signal.SIGKILL))
-    done = lab.on(nodes)
+    done = lab.on(nodes.address)
     assert killed.answered
     assert any("a worker on" in line and "died" in line for line in lab.said)
     assert done.manifest["workers"]["deaths"] == 1
     assert_equal(tables_of(done), tables_of(lab.alone()))
-    unwritten = round(1.5 / 0.1) * 4  # answers of the last second are not in the store yet
-    check_asked_again(answers(lab.asked), answers(lab.folder / "alone.asked"), unwritten + WINDOW)
+    check_asked_again(answers(lab.asked), answers(lab.asked_alone), unwritten(lab) + WINDOW)
 
 
 def test_a_node_that_disappears_leaves_its_restaurants_to_the_other(lab, nodes):
     lab.machine = replace(lab.machine, step_s=0.1)
     lab.dump(reviews())
     gone = Then(lab, 60, lambda: nodes.remove_node(nodes.two[0], allow_graceful=False))
-    done = lab.on(nodes)
+    done = lab.on(nodes.address)
     assert gone.answered
     assert_equal(tables_of(done), tables_of(lab.alone()))
     assert done.manifest["counts"]["failed"] == 0
-    unwritten = round(1.5 / 0.1) * 4
-    check_asked_again(answers(lab.asked), answers(lab.folder / "alone.asked"), unwritten + WINDOW)
+    check_asked_again(answers(lab.asked), answers(lab.asked_alone), unwritten(lab) + WINDOW)
+
+
+def test_a_driver_that_is_killed_leaves_nothing_half_done_and_the_next_one_goes_on(lab, nodes):
+    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.dump(reviews())
+    driver = lab.drive(nodes.address)
+    killed = Then(lab, 60, lambda: os.killpg(driver.pid, signal.SIGKILL))
+    assert driver.wait(120) == -signal.SIGKILL
+    assert killed.answered
+    assert not (lab.folder / "out/current.json").exists()
+    time.sleep(5)  # its workers end when Ray has seen it
+    before = answers(lab.asked)
+    done = lab.on(nodes.address)
+    assert_equal(tables_of(done), tables_of(lab.alone()))
+    check_asked_again(answers(lab.asked), answers(lab.asked_alone), 2 * (unwritten(lab) + WINDOW))
+    assert sum((answers(lab.asked) - before).values()) < sum(answers(lab.asked_alone).values())
+    assert len(list((lab.folder / "out/runs").iterdir())) == 1
 
 
 def test_a_restaurant_that_kills_engines_fails_alone(lab, nodes):
@@ -156,7 +175,7 @@ def test_a_restaurant_that_kills_engines_fails_alone(lab, nodes):
     lab.machine = replace(lab.machine, poison=tuple(int(token) for token in encoded.ids[1:-1]))
     bad = ("r05", "poisoned", f"We came by bus. {POISON} And then we left.", 1.0, datetime(2026, 5, 1), "Place 5")  # noqa: DTZ001
     lab.dump(reviews(extra=[bad]))
-    done = lab.on(nodes)
+    done = lab.on(nodes.address)
     rows = {row["restaurant_id"]: row for row in tables_of(done)["restaurants"].iter_rows(named=True)}
     assert GIVEN_UP in rows["r05"]["error"]
     others = [row["status"] for name, row in rows.items() if name not in ("r05", "r99")]
@@ -175,31 +194,31 @@ def test_a_stop_ends_the_workers_and_keeps_their_answers(lab, nodes):
                 raise Stopped(signal.SIGTERM)
 
     with pytest.raises(Stopped):
-        lab.on(nodes, Now(lab, 60, lambda: None))
+        lab.on(nodes.address, Now(lab, 60, lambda: None))
     assert not (lab.folder / "out/current.json").exists()
-    done = lab.on(nodes)
+    done = lab.on(nodes.address)
     assert_equal(tables_of(done), tables_of(lab.alone()))
-    check_asked_again(answers(lab.asked), answers(lab.folder / "alone.asked"), 2 * WINDOW)
+    check_asked_again(answers(lab.asked), answers(lab.asked_alone), 2 * WINDOW)
 
 
 def test_a_limit_of_tokens_leaves_the_rest_pending_for_the_next_run(lab, nodes):
     lab.dump(reviews())
-    done = lab.on(nodes, limits=Limits(max_prompt_tokens=3000))
+    done = lab.on(nodes.address, limits=Limits(max_prompt_tokens=3000))
     asked = tables_of(done)["requests"]
     assert 0 < asked["prompt_tokens"].sum() <= 3000
     assert done.manifest["counts"]["pending"] > 0
-    assert_equal(tables_of(lab.on(nodes)), tables_of(lab.alone()))
+    assert_equal(tables_of(lab.on(nodes.address)), tables_of(lab.alone()))
 
 
 def test_workers_without_a_common_store_give_what_one_run_gives(lab, nodes):
     lab.dump(reviews())
-    assert_equal(tables_of(lab.on(nodes, store=None)), tables_of(lab.alone(store=None)))
+    assert_equal(tables_of(lab.on(nodes.address, store=None)), tables_of(lab.alone(store=None)))
 
 
 def test_a_cluster_without_room_for_a_worker_is_refused_with_what_it_has(lab, nodes):
     lab.dump(reviews())
     with pytest.raises(BadConfiguration, match=r"has 2 CPUs and 0 GPUs, and a worker takes 1 and 1"):
-        lab.on(nodes, cluster=Cluster(nodes.address, 2, 1, 1))
+        lab.on(nodes.address, cluster=Cluster(nodes.address, 2, 1, 1))
 
 
 def test_an_address_without_a_cluster_is_refused(ray_home):
@@ -217,7 +236,7 @@ def test_what_no_worker_can_start_with_ends_the_run_with_its_message(lab, nodes)
     broken = Broken(*(getattr(lab.machine, name) for name in ("name", "device", "feed", "options", "cache", "verbose", "tell")))
     lab.machine = replace(broken, asked=lab.asked)
     with pytest.raises(BadConfiguration, match="vLLM does not start with these options"):
-        lab.on(nodes)
+        lab.on(nodes.address)
 
 
 def test_reviews_of_many_ranges_give_what_one_run_gives(lab, nodes, monkeypatch):
@@ -225,7 +244,7 @@ def test_reviews_of_many_ranges_give_what_one_run_gives(lab, nodes, monkeypatch)
 
     monkeypatch.setattr(spread, "RANGE_BYTES", 2000)
     lab.dump(reviews())
-    done = lab.on(nodes)
+    done = lab.on(nodes.address)
     monkeypatch.undo()
     assert_equal(tables_of(done), tables_of(lab.alone()))
     assert pl.read_parquet(done.manifest_path.parent / "restaurants.parquet")["restaurant_id"].is_sorted()

@@ -23,7 +23,7 @@ class TroubledEngine:
 
     def __init__(self, engine: InstantEngine, asked: Path, step_s: float, per_step: int, poison: Sequence[int]) -> None:
         self._engine, self._step_s = engine, step_s
-        self._engine._per_step = per_step  # noqa: SLF001 - slower than it is made to be
+        self._engine._per_step = per_step
         self.max_model_len, self.window = engine.max_model_len, 16
         self._poison = list(poison)
         self._file = (asked / f"{os.getpid()}.asked").open("a")
