@@ -87,7 +87,7 @@ def answer_all(
     """
     shown = {name for name, stand in comparing.due.items() if stand.shown is not None}
     found = Collected(job.tasks, fingerprints, shown, dump.ranges)
-    if not dump.height and not comparing.due and not (beside and beside.due):
+    if nothing_to_ask(dump, comparing, beside):
         nothing = (Outcome(one, {}, {}, [], {}, 0.0) for one in group(dump).hand_out(["arrival"]))
         return Answered(found.take(nothing), schedule.clock.moment(schedule.clock.now_s))
     tokens = runtime.tokens
@@ -108,6 +108,11 @@ def answer_all(
             beside.begin(loop)
         outcomes = all_outcomes(loop, restaurants, groups.hand_out(["arrival"]), job.tasks, stop, beside)
         return Answered(found.take(outcomes), schedule.clock.moment(schedule.clock.now_s - loop.now_s), loop.idle_s)
+
+
+def nothing_to_ask(dump: Dump, comparing: Comparing, beside: Beside | None) -> bool:
+    """Whether no engine is needed, whatever the store knows."""
+    return not dump.height and not comparing.due and not (beside and beside.due)
 
 
 def all_outcomes(

@@ -19,7 +19,7 @@ from pipeline.job import Job, Progress, Stop
 from pipeline.records import Praise
 from pipeline.runtime import Runtime
 from pipeline.scale.cut import Cut
-from pipeline.scale.piece import Done, Limit, Piece, comparisons, first_stages
+from pipeline.scale.piece import Done, Limit, Piece, Rows, comparisons, first_stages
 from pipeline.scale.pool import Pool
 from pipeline.schedule import Schedule
 from pipeline.steps import StepLog
@@ -77,8 +77,6 @@ def answer_on(
 
 def _planned(dump: Dump, job: Job, schedule: Schedule, fits: Mapping[str, Fit], runtime: Runtime, progress: Progress) -> dict[str, int]:
     """Milliseconds by restaurant that an engine is expected to take, 1 at the least; tells what is planned."""
-    if not dump.height and dump.rejects.is_empty():
-        return {}
     groups, budget = grouped(dump, runtime, tasks_for(job.tasks, runtime.tokens, fits), job)
     progress.planned(groups.table.height, int(groups.table["prompt_tokens"].sum()))
     if schedule.assumption:
@@ -97,27 +95,29 @@ class _Pieces:
     costs: Mapping[str, int]
     number: int = 0
 
-    def of_restaurants(self, dealt: list[list[str]], dump: Dump, fingerprints: Mapping[str, str], comparing: Comparing) -> Iterator[Piece]:
+    def of_restaurants(
+        self, dealt: list[list[str]], dump: Dump, fingerprints: Mapping[str, str], comparing: Comparing
+    ) -> Iterator[tuple[Piece, Rows]]:
         """Their first stages."""
         cut, all_costs = Cut(dump, dealt), sum(self.costs.values())
         for number, names in enumerate(dealt):
             marks = {name: fingerprints[name] for name in names}
             share = sum(self.costs[name] for name in names) / all_costs
-            yield self._piece(*cut.take(number), marks, first_stages(marks, comparing), self._limit(share))
+            yield self._piece(marks, first_stages(marks, comparing), self._limit(share)), cut.take(number)
 
     def of_comparisons(
         self, due: Mapping[str, Stand], tables: Mapping[str, Praise | None], comparing: Comparing, workers: int, dump: Dump
-    ) -> Iterator[Piece]:
+    ) -> Iterator[tuple[Piece, Rows]]:
         """Second stages, about as many for each worker."""
-        reviews, rejects = Cut(dump.only(()), []).take(0)
+        none = Cut(dump.only(()), []).take(0)
         for names in deal(dict.fromkeys(due, 1), workers):
             if names:
                 these = comparisons({name: due[name] for name in names}, comparing, tables)
-                yield self._piece(reviews, rejects, {}, these, Limit(self.job.limits.stop_at))
+                yield self._piece({}, these, Limit(self.job.limits.stop_at)), none
 
-    def _piece(self, reviews: pl.DataFrame, rejects: pl.DataFrame, marks: Mapping[str, str], these: Comparing, limit: Limit) -> Piece:
+    def _piece(self, marks: Mapping[str, str], these: Comparing, limit: Limit) -> Piece:
         self.number += 1
-        return Piece(self.number, reviews, rejects, marks, these, self.fits, limit, self.rates)
+        return Piece(self.number, marks, these, self.fits, limit, self.rates)
 
     def _limit(self, share: float) -> Limit:
         limits = self.job.limits

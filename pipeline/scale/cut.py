@@ -10,6 +10,7 @@ import polars as pl
 from pipeline import durable
 from pipeline.dump import Dump
 from pipeline.errors import TryAgain
+from pipeline.scale.piece import Rows
 
 _PIECE = "_piece"
 
@@ -30,7 +31,7 @@ class Cut:
             self._add("reviews", dump.part(number), number)
             self._add("rejects", dump.named_rejects_of(number), number)
 
-    def take(self, number: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def take(self, number: int) -> Rows:
         """Reviews and rejects of a piece, in the order of the dump; for good."""
         return self._taken("reviews", number), self._taken("rejects", number)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.answering import Answered
+from pipeline.answering import Answered, answer_all, nothing_to_ask
 from pipeline.beside import Beside
 from pipeline.comparing import Comparing
 from pipeline.dump import Dump
@@ -83,9 +83,11 @@ class ManyWorkers:
         beside: Beside | None = None,
     ) -> Answered:
         """As `answering.answer_all`, by all workers."""
+        asked = dump, job, schedule, fits, fingerprints, comparing
+        if nothing_to_ask(dump, comparing, beside):
+            return answer_all(*asked, runtime, store, progress, stop, beside)
         engine = runtime.engine.loaded
         assert isinstance(engine, EngineOfMany)
-        asked = dump, job, schedule, fits, fingerprints, comparing
         return answer_on(engine.pool, engine.steps, *asked, runtime, store, progress, stop, beside)
 
     def close(self) -> None:

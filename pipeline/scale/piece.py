@@ -20,6 +20,9 @@ from pipeline.suspects import Suspect
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import Stand
 
+Rows = tuple[pl.DataFrame, pl.DataFrame]
+"""Reviews and rejects, in the order of a dump."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -34,14 +37,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Restaurants that one worker looks at: all of their `reviews` and `rejects`, in the order of a dump, and their fingerprints (`marks`);
-    or the comparisons that are due in `comparing`, which has no others. `rates`: what requests are expected to cost.
+    """Restaurants that one worker looks at, and their fingerprints (`marks`); their rows go beside it, once, whoever answers it in the end.
+    Or the comparisons that are due in `comparing`, which has no others. `rates`: what requests are expected to cost.
     `suspects`: requests inside engines that have died of this piece,
     once for each of so many `deaths`."""
 
     number: int
-    reviews: pl.DataFrame
-    rejects: pl.DataFrame
     marks: Mapping[str, str]
     comparing: Comparing
     fits: Mapping[str, Fit]
@@ -50,16 +51,18 @@ class Piece:
     suspects: Sequence[Suspect] = ()
     deaths: int = 0
 
-    def dump(self, folder: Path) -> Dump:
-        """Its rows as a dump; `folder`: where they go that do not fit in memory."""
-        ranges = ranges_for([self.reviews["restaurant_id"]], int(self.reviews.estimated_size()), folder)
-        rejected = Spread("rejects", self.rejects.schema, ranges)
-        rejected.append(self.rejects)
-        return Dump.of([self.reviews], Spread("dump", self.reviews.schema, ranges), rejected)
-
     def again(self, suspects: Sequence[Suspect]) -> Piece:
         """The same piece after another death."""
         return replace(self, suspects=(*self.suspects, *suspects), deaths=self.deaths + 1)
+
+
+def dump_of(rows: Rows, folder: Path) -> Dump:
+    """The rows of a piece; `folder`: where those go that do not fit in memory."""
+    reviews, rejects = rows
+    ranges = ranges_for([reviews["restaurant_id"]], int(reviews.estimated_size()), folder)
+    rejected = Spread("rejects", rejects.schema, ranges)
+    rejected.append(rejects)
+    return Dump.of([reviews], Spread("dump", reviews.schema, ranges), rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pipeline.job import Far, Job
 from pipeline.records import Answer, Request
 from pipeline.runtime import Machine
 from pipeline.scale.cluster import Room
-from pipeline.scale.piece import Done, Piece
-from pipeline.scale.slots import ASIDE, Slot
+from pipeline.scale.piece import Done, Piece, Rows
+from pipeline.scale.slots import ASIDE, Given, Slot
 from pipeline.scale.worker import Worker
 from pipeline.suspects import Suspect
 
@@ -51,19 +51,23 @@ class Pool:
         """Seconds that each worker took to load its engine, of those that have."""
         return [slot.loaded_s for slot in self._slots if slot.loaded_s]
 
-    def run(self, pieces: Iterable[Piece], check: Callable[[], None], came: Callable[[Far], None]) -> Iterator[Done]:
-        """Each piece's rows, as they come; pieces are begun in the order given, each made when a worker is free for it. `check` is called
-        now and then and may raise; `came` is told how much further workers are. Raises EngineDied, TryAgain, and what a worker raises."""
-        coming, again = iter(pieces), deque[Piece]()
+    def run(self, pieces: Iterable[tuple[Piece, Rows]], check: Callable[[], None], came: Callable[[Far], None]) -> Iterator[Done]:
+        """What has become of each piece, as it comes; pieces are begun in the order given, each made when a worker is free for it.
+        `check` is called now and then and may raise; `came` is told how much further workers are. Raises EngineDied, TryAgain, and what a worker
+        raises."""
+        import ray
+
+        coming, again = iter(pieces), deque[Given]()
         left = True
         while True:
             check()
             for slot in self._slots:
                 if slot.state == "free" and (again or left):
-                    piece = again.popleft() if again else next(coming, None)
-                    left = left and piece is not None
-                    if piece is not None:
-                        slot.answer(piece)
+                    if not again and (made := next(coming, None)):
+                        again.append(Given(made[0], ray.put(made[1])))
+                    left = left and bool(again)
+                    if again:
+                        slot.answer(again.popleft())
             if not left and not again and not any(slot.state == "busy" for slot in self._slots):
                 return
             yield from self._wait(again)
@@ -109,7 +113,7 @@ class Pool:
             if time.monotonic() - began > START_S:
                 raise TryAgain(f"no worker was ready after {START_S:.0f} s; see what else the Ray cluster does, and run again")
 
-    def _wait(self, again: deque[Piece]) -> Iterator[Done]:
+    def _wait(self, again: deque[Given]) -> Iterator[Done]:
         """What workers have to say; pieces that have to be begun again go to `again`."""
         import ray
 
@@ -135,39 +139,39 @@ class Pool:
         if slot.state == "loading":
             slot.loaded_s, slot.state = said, "free"
             return None
-        slot.state, slot.piece = "free", None
+        slot.state, slot.given = "free", None
         done: Done = said
         return done
 
-    def _failed(self, slot: Slot, error: Any, again: deque[Piece]) -> None:
+    def _failed(self, slot: Slot, error: Any, again: deque[Given]) -> None:
         """Raises what the worker raised, but for the death of its engine, which is that of the worker."""
         import ray
 
         cause = error.cause
         if isinstance(cause, EngineDied):
-            self._died(slot, str(cause), again)
             ray.kill(slot.actor, no_restart=False)
+            self._died(slot, str(cause), again)
         elif isinstance(cause, JobError):
             raise cause
         else:
             raise error
 
-    def _died(self, slot: Slot, reason: str, again: deque[Piece]) -> None:
+    def _died(self, slot: Slot, reason: str, again: deque[Given]) -> None:
         """Ray starts it again; its piece goes to whoever is free first. Raises EngineDied."""
         self.deaths += 1
         self._warn(f"a worker on {slot.host or 'a machine of the cluster'} died ({reason}); its piece goes to another one")
-        piece, suspects = slot.piece, slot.inside() if slot.note else []
+        given, suspects = slot.given, slot.inside() if slot.note else []
         slot.place()
         if suspects:
             self.mark(suspects)
-        if piece is None:
+        if given is None:
             if self.deaths >= MOST_IDLE_DEATHS * len(self._slots):
                 raise EngineDied(f"{self.deaths} workers died, the last of them before it had anything to do; see --verbose for their logs")
             return
-        died = piece.again(suspects)
+        died = given.piece.again(suspects)
         if died.deaths >= MOST_DEATHS:
             raise EngineDied(f"{died.deaths} workers have died of the same restaurants; run again, what was inside is asked alone and last")
-        again.append(died)
+        again.append(Given(died, given.rows))
 
 
 def _reason(error: Any) -> str:

@@ -18,6 +18,14 @@ NOTE_S = 10.0
 State = Literal["placing", "loading", "free", "busy"]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A piece, and where Ray keeps its rows until it is answered: not in this process."""
+
+    piece: Piece
+    rows: Any
+
+
 @dataclass
 class Slot:
     """`doing`: what is awaited of it. `loaded_s`: of its engine."""
@@ -25,7 +33,7 @@ class Slot:
     actor: Any
     doing: Any = None
     state: State = "placing"
-    piece: Piece | None = None
+    given: Given | None = None
     node: str = ""
     host: str = ""
     note: str = ""
@@ -36,7 +44,7 @@ class Slot:
 
     def place(self) -> None:
         """Asks where it is, once it is there, after its start and after each restart."""
-        self.state, self.piece, self.far, self.asked_far = "placing", None, Far(), None
+        self.state, self.given, self.far, self.asked_far = "placing", None, Far(), None
         self.doing = self.actor.where.options(max_task_retries=-1).remote()  # it may not be there yet, or not again
 
     def placed(self, where: tuple[str, str, str], taken: set[tuple[str, int]], cores: int | None) -> None:
@@ -47,10 +55,8 @@ class Slot:
             self.actor.keep_to.remote(self.rank, cores)
         self.state, self.doing = "loading", self.actor.load.remote()
 
-    def answer(self, piece: Piece) -> None:
-        import ray
-
-        self.state, self.piece, self.doing = "busy", piece, self.actor.answer.remote(ray.put(piece))
+    def answer(self, given: Given) -> None:
+        self.state, self.given, self.doing = "busy", given, self.actor.answer.remote(given.piece, given.rows)
 
     def come(self) -> Far:
         """By how much it has come further since it was last asked; asks again."""

@@ -21,7 +21,7 @@ from pipeline.order import ORDERS
 from pipeline.records import Answer, Outcome, Request, Restaurant
 from pipeline.runtime import Machine, Runtime
 from pipeline.scale.inside import Noted
-from pipeline.scale.piece import Done, Piece
+from pipeline.scale.piece import Done, Piece, Rows, dump_of
 from pipeline.schedule import Schedule
 from pipeline.store import Store
 
@@ -58,7 +58,7 @@ class Worker:
         engine = self._runtime.engine
         return engine.loaded_s if engine.loaded else 0.0
 
-    def answer(self, piece: Piece) -> Done:
+    def answer(self, piece: Piece, rows: Rows) -> Done:
         """All that is to be found out of a piece. Raises EngineDied, TryAgain."""
         runtime, engine, store = self._runtime, self._runtime.engine, self._store
         store.know(piece.suspects)
@@ -66,7 +66,7 @@ class Worker:
         spent, schedule = engine.steps.spent, Schedule(self._order, self._job.priorities, self._runtime.predictor(piece.rates))
         job = replace(self._job, limits=piece.limit.here())
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
-            dump = piece.dump(Path(scratch))
+            dump = dump_of(rows, Path(scratch))
             asked = dump, job, schedule, piece.fits, piece.marks, piece.comparing
             answered = answer_all(*asked, runtime, store, self._count, self._stop)
             store.flush()
