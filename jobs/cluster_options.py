@@ -42,8 +42,8 @@ def cluster_of(
 ) -> Cluster | None:
     """None where the run works alone. Raises UsageError for options of a cluster without one."""
     if on is None:
-        if ray_address or gpus_per_worker is not None or cpus_per_worker:
-            raise click.UsageError("--ray-address, --gpus-per-worker and --cpus-per-worker are for runs with --on ray")
+        if ray_address or workers or gpus_per_worker is not None or cpus_per_worker:
+            raise click.UsageError("--ray-address, --workers, --gpus-per-worker and --cpus-per-worker are for runs with --on ray")
         return None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # the workers are what the machine is here for

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from jobs.analyze import asked_for
+from jobs.cluster_options import NAMES as CLUSTER
 from jobs.options_of_analyze import options_of_analyze
 from jobs.plan_page import page
 from jobs.stop import StopSignals
@@ -20,7 +21,7 @@ from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
 from pipeline.without_weights import tokenizer_of
 
-ONLY_OF_A_RUN = ("max_failed", "no_report", "skip_exit_code", "quiet", "verbose", "metrics", "shard")
+ONLY_OF_A_RUN = ("max_failed", "no_report", "skip_exit_code", "quiet", "verbose", "metrics", "shard", *CLUSTER)
 MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
 
 
@@ -47,8 +48,9 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
     progress = progress_for(quiet=False)
-    asked = asked_for(shard=None, **options)
+    asked = asked_for(shard=None, verbose=False, **dict.fromkeys(CLUSTER), **options)
     order = ORDERS[asked.pop("order")]
+    del asked["cluster"], asked["verbose"]
     local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
     job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)
     with tokenizer_of(local.name, local.cache.expanduser()) as model:

@@ -53,8 +53,8 @@ class Pool:
 
     def run(self, pieces: Iterable[tuple[Piece, Rows]], check: Callable[[], None], came: Callable[[Far], None]) -> Iterator[Done]:
         """What has become of each piece, as it comes; pieces are begun in the order given, each made when a worker is free for it.
-        `check` is called now and then and may raise; `came` is told how much further workers are. Raises EngineDied, TryAgain, and what a worker
-        raises."""
+        `check` is called now and then and may raise; `came` is told how much further workers are. Raises EngineDied, TryAgain, and
+        what a worker raises."""
         import ray
 
         coming, again = iter(pieces), deque[Given]()
