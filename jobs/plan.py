@@ -48,7 +48,8 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
     progress = progress_for(quiet=False)
-    asked = asked_for(shard=None, verbose=False, **dict.fromkeys(CLUSTER), **options)
+    alone: dict[str, Any] = dict.fromkeys(CLUSTER)
+    asked = asked_for(shard=None, verbose=False, **alone, **options)
     order = ORDERS[asked.pop("order")]
     del asked["cluster"], asked["verbose"]
     local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
