@@ -20,6 +20,7 @@ from pipeline.records import Restaurant, Review, Sampling
 from pipeline.restaurants import tokenise
 from pipeline.run import Loop
 from pipeline.schemas import RUN_COLUMNS
+from pipeline.shard import Shard
 from pipeline.tasks import claims, sentiment, strengths, summary
 from pipeline.tasks.expansion_wording import WORDINGS
 from pipeline.tasks.prompts import make_request
@@ -196,6 +197,26 @@ def test_a_shuffled_dump_and_the_other_feed_give_equal_results(tmp_path, model, 
         assert other_reviews.drop("score").equals(reviews.drop("score"))
         assert ((other_reviews["score"] - reviews["score"]).abs().drop_nulls() < 0.001).all()
         assert other_restaurants.drop(RUN_COLUMNS).equals(restaurants.drop(RUN_COLUMNS))
+
+
+def test_sixteen_shards_merged_equal_one_run(tmp_path, model, engine):
+    sample = pl.read_parquet(ROOT / "data/sample/reviews.parquet")
+    small = sample.group_by("restaurant_id").len().filter(pl.col("len") < 10).drop_nulls()["restaurant_id"]
+    sample.filter(pl.col("restaurant_id").is_in(small.implode())).write_parquet(tmp_path / "dump.parquet")
+
+    def tables(name, **job):
+        made = Job([str(tmp_path / "dump.parquet")], tmp_path / name, store=tmp_path / f"{name}.store", **job)
+        done = analyze(made, ORDERS["restaurant"], Ready(model, engine), Silent())
+        return [pl.read_parquet(done.manifest_path.parent / f"{table}.parquet") for table in ("restaurants", "reviews", "rejects")]
+
+    alone = tables("alone")
+    for index in range(1, 17):
+        tables("shared", shard=Shard(index, 16))
+    merged = tables("shared", merge=16)
+    assert merged[0].drop(RUN_COLUMNS).equals(alone[0].drop(RUN_COLUMNS))
+    assert merged[1].drop("score").equals(alone[1].drop("score"))
+    assert (merged[1]["score"] - alone[1]["score"]).abs().drop_nulls().max() < 0.001
+    assert merged[2].equals(alone[2])
 
 
 def test_the_command_writes_results_with_the_real_model(tmp_path):

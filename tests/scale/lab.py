@@ -20,6 +20,8 @@ from pipeline.scale import answers
 from pipeline.scale.cluster import Cluster
 from pipeline.scale.machine import ManyWorkers
 
+ROOT = Path(__file__).parent.parent.parent
+
 
 @dataclass
 class Lab:
