@@ -50,7 +50,7 @@ class Lab:
     def alone(self, **job: Any) -> Committed:
         """One run in this process."""
         self.asked_alone.mkdir(exist_ok=True)
-        machine = replace(self.machine, asked=self.asked_alone, tokens=[], made=[], step_s=0.0)
+        machine = replace(self.machine, asked=self.asked_alone, tokens=[], made=[], step_s=0.0, together=0)
         return analyze(self.job("alone", **job), ORDERS["restaurant"], machine, Silent())
 
     def on(self, address: str, stop: Any = None, cluster: Cluster | None = None, **job: Any) -> Committed:

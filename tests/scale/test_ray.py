@@ -97,7 +97,7 @@ def check_asked_again(found, alone, most):
 
 
 def test_two_workers_give_what_one_run_gives(lab, nodes):
-    lab.machine = replace(lab.machine, step_s=0.05)  # so that the first is not done before the second is there
+    lab.machine = replace(lab.machine, together=2)
     lab.dump(reviews())
     alone, done = lab.alone(), lab.on(nodes.address)
     assert_equal(tables_of(done), tables_of(alone))

@@ -19,10 +19,12 @@ POISON = "The soup was poisoned."
 
 
 class TroubledEngine:
-    """`asked`: folder in which each process has a file with a line for every answer. A request about POISON kills the process."""
+    """`asked`: folder in which each process has a file with a line for every answer; `together`: nothing is answered before so many
+    processes have one. A request about POISON kills the process."""
 
-    def __init__(self, engine: InstantEngine, asked: Path, step_s: float, per_step: int, poison: Sequence[int]) -> None:
+    def __init__(self, engine: InstantEngine, asked: Path, step_s: float, per_step: int, poison: Sequence[int], together: int) -> None:
         self._engine, self._step_s = engine, step_s
+        self._asked, self._together = asked, together
         self._engine._per_step = per_step
         self.max_model_len, self.window = engine.max_model_len, 16
         self._poison = list(poison)
@@ -41,6 +43,8 @@ class TroubledEngine:
 
     def step(self) -> Sequence[Answer]:
         time.sleep(self._step_s)
+        while len(list(self._asked.glob("*.asked"))) < self._together:
+            time.sleep(0.05)
         if self._dead:
             os._exit(9)
         answers = self._engine.step()
@@ -65,9 +69,10 @@ class TroubledMachine(InstantMachine):
     step_s: float = 0.0
     per_step: int = 4
     poison: tuple[int, ...] = ()
+    together: int = 0
 
     def engine(self, model: Model) -> TroubledEngine:  # type: ignore[override]
-        return TroubledEngine(super().engine(model), self.asked, self.step_s, self.per_step, self.poison)
+        return TroubledEngine(super().engine(model), self.asked, self.step_s, self.per_step, self.poison, self.together)
 
 
 def nobody(_: str) -> None: ...
