@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import polars as pl
 
@@ -57,15 +57,14 @@ def answer_on(
     dealt = pieces(costs, workers, round(1000 * LEAST_S), first)
     shown = {name for name, stand in comparing.due.items() if stand.shown is not None}
     began = schedule.clock.moment(schedule.clock.now_s)
-    whole = _Whole(Collected(job.tasks, fingerprints, shown, dump.ranges), fingerprints)
+    whole = _Whole(Collected(job.tasks, fingerprints, shown, dump.ranges))
     made = _Pieces(job, fits, schedule.predictor.model, costs)
     for done in pool.run(made.of_restaurants(dealt, dump, fingerprints, comparing), stop, progress.elsewhere):
         whole.take(done, (done.first_request - began).total_seconds(), steps)
     if "strengths" in job.tasks:
         tables, due = stands(whole, comparing.languages, dump.ranges)
-        waiting = {**comparing.due, **{name: stand for name, stand in due.items() if name not in whole.pending}}
-        known = {**comparing.tables, **{name: table for name, table in tables.items() if name not in whole.pending}}
-        for done in pool.run(made.of_comparisons(waiting, known, comparing, workers, dump), stop, progress.elsewhere):
+        seconds = made.of_comparisons({**comparing.due, **due}, {**comparing.tables, **tables}, comparing, workers, dump)
+        for done in pool.run(seconds, stop, progress.elsewhere):
             whole.take(done, (done.first_request - began).total_seconds(), steps)
     if beside:
         nothing = dump.only(())
@@ -125,23 +124,25 @@ class _Pieces:
 
 
 class _Whole:
-    """What all workers have found."""
+    """What all workers have found. As rows: of restaurants that the run's limits have not left."""
 
-    def __init__(self, found: Collected, names: Collection[str]) -> None:
-        self.found, self.names = found, set(names)
+    def __init__(self, found: Collected) -> None:
+        self.found = found
         self.idle_s, self.store = 0.0, dict[str, float]()
 
     def take(self, done: Done, later_s: float, steps: StepLog) -> None:
+        later_s = max(later_s, 0.0)  # the clocks of two machines may differ
         self.found.join(*(delayed(rows, later_s) for rows in (done.restaurants, done.reviews, done.requests, done.second)))
         self.idle_s += done.idle_s
         self.store = summed([self.store, done.store])
         steps.join(done.steps, done.spent)
 
-    def select(self, name: str, wanted: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
-        return self.found.select(name, wanted)
+    @cached_property
+    def names(self) -> set[str]:
+        """Known when all first stages are there."""
+        begun = self.found.select("restaurants", lambda rows: rows.filter(pl.col("status") != "pending").select("restaurant_id"))
+        return set(begun["restaurant_id"])
 
-    @property
-    def pending(self) -> set[str]:
-        """Restaurants that the run's limits left."""
-        found = self.found.select("restaurants", lambda rows: rows.filter(pl.col("status") == "pending").select("restaurant_id"))
-        return set(found["restaurant_id"])
+    def select(self, name: str, wanted: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+        names = pl.LazyFrame({"restaurant_id": pl.Series(sorted(self.names), dtype=pl.String)})
+        return self.found.select(name, lambda rows: wanted(rows.join(names, on="restaurant_id", how="semi")))

@@ -9,6 +9,8 @@ job took 57 (Ray 2.60, each with the start of its engine, one machine).
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -142,3 +144,7 @@ def _join(address: str | None, verbose: bool) -> None:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadConfiguration(f"--ray-address {address}: no Ray cluster there ({reason})") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():  # Ray has put its own in their place
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

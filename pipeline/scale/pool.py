@@ -58,9 +58,13 @@ class Pool:
         import ray
 
         coming, again = iter(pieces), deque[Given]()
-        left = True
+        left, seen = True, time.monotonic()
         while True:
             check()
+            if any(slot.state in ("free", "busy") for slot in self._slots):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > START_S:
+                raise TryAgain(f"all workers died, and none was there again after {START_S:.0f} s; see to the Ray cluster, and run again")
             for slot in self._slots:
                 if slot.state == "free" and (again or left):
                     if not again and (made := next(coming, None)):
@@ -78,7 +82,9 @@ class Pool:
         """A step of one worker's engine, for the run's own requests. Raises EngineDied."""
         import ray
 
-        slot = next(slot for slot in self._slots if slot.state == "free")
+        slot = next((slot for slot in self._slots if slot.state == "free"), None)
+        if slot is None:
+            raise EngineDied("all workers died; run the same command again")
         try:
             answers: list[Answer] = ray.get(slot.actor.step.remote(new))
         except ray.exceptions.RayError as error:
@@ -118,7 +124,10 @@ class Pool:
         import ray
 
         waiting = {slot.doing: slot for slot in self._slots if slot.doing is not None}
-        ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_S) if waiting else ([], [])
+        if not waiting:
+            time.sleep(POLL_S)
+            return
+        ready, _ = ray.wait(list(waiting), timeout=POLL_S)
         for one in ready:
             slot = waiting[one]
             try:
@@ -159,7 +168,7 @@ class Pool:
     def _died(self, slot: Slot, reason: str, again: deque[Given]) -> None:
         """Ray starts it again; its piece goes to whoever is free first. Raises EngineDied."""
         self.deaths += 1
-        self._warn(f"a worker on {slot.host or 'a machine of the cluster'} died ({reason}); its piece goes to another one")
+        self._warn(f"a worker on {slot.host or 'a machine of the cluster'} died ({reason})")
         given, suspects = slot.given, slot.inside() if slot.note else []
         slot.place()
         if suspects:

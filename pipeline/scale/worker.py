@@ -49,7 +49,8 @@ class Worker:
     def keep_to(self, rank: int, cores: int) -> None:
         """So many of its machine's cores, other ones than workers of other ranks there; before the engine is loaded."""
         if mine := sorted(os.sched_getaffinity(0))[rank * cores : (rank + 1) * cores]:
-            os.sched_setaffinity(0, mine)
+            for thread in Path("/proc/self/task").iterdir():
+                os.sched_setaffinity(int(thread.name), mine)
 
     def load(self) -> float:
         """Finds the model's files, loads the engine, opens the store; the seconds that loading took. Raises BadConfiguration, TryAgain."""
