@@ -133,14 +133,10 @@ def _join(address: str | None, verbose: bool) -> None:
     import ray
 
     alone: dict[str, Any] = {} if address else {"include_dashboard": False}
+    level = logging.INFO if verbose else logging.ERROR
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(
-            address or "local",
-            **alone,
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
-            configure_logging=verbose,
-        )
+        ray.init(address or "local", **alone, log_to_driver=verbose, logging_level=level, configure_logging=verbose)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BadConfiguration(f"--ray-address {address}: no Ray cluster there ({reason})") from None

@@ -222,6 +222,13 @@ def test_a_cluster_without_room_for_a_worker_is_refused_with_what_it_has(lab, no
         lab.on(nodes.address, cluster=Cluster(nodes.address, 2, 1, 1))
 
 
+def test_signals_stay_the_commands(nodes):
+    before = signal.getsignal(signal.SIGTERM)
+    with Cluster(nodes.address, 2, 0, 1).joined() as room:
+        assert signal.getsignal(signal.SIGTERM) == before
+    assert room.workers == 2
+
+
 def test_an_address_without_a_cluster_is_refused(ray_home):
     with pytest.raises(BadConfiguration, match="no Ray cluster there"), Cluster("127.0.0.1:1").joined():
         pass
