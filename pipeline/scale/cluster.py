@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from pipeline.machine import local_machine
 if TYPE_CHECKING:
     from pipeline.scale.machine import ManyWorkers
 
+REACH_S = 10.0
+"""For a connection to the cluster's head."""
 FIND_S = 60.0
 """For a task that looks at a machine's GPUs."""
 
@@ -129,9 +132,24 @@ def _gpus() -> list[Gpu]:
     return found_gpus()
 
 
+def _reach(address: str) -> None:
+    """Raises BadConfiguration where nobody listens: Ray itself would try for minutes. `auto` it looks up by itself."""
+    host, colon, port = address.rpartition(":")
+    if "://" in address:
+        raise BadConfiguration(f"--ray-address {address}: run the command on a machine of the cluster, with --ray-address auto")
+    if not (colon and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise BadConfiguration(f"--ray-address {address}: no Ray cluster there ({error})") from None
+
+
 def _join(address: str | None, verbose: bool) -> None:
     import ray
 
+    if address:
+        _reach(address)
     alone: dict[str, Any] = {} if address else {"include_dashboard": False}
     level = logging.INFO if verbose else logging.ERROR
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

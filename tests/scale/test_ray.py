@@ -229,9 +229,14 @@ def test_signals_stay_the_commands(nodes):
     assert room.workers == 2
 
 
-def test_an_address_without_a_cluster_is_refused(ray_home):
-    with pytest.raises(BadConfiguration, match="no Ray cluster there"), Cluster("127.0.0.1:1").joined():
+@pytest.mark.parametrize(
+    ("address", "why"), [("127.0.0.1:1", "no Ray cluster there"), ("ray://127.0.0.1:1", "on a machine of the cluster")]
+)
+def test_an_address_without_a_cluster_is_refused_at_once(ray_home, address, why):
+    began = time.monotonic()
+    with pytest.raises(BadConfiguration, match=why), Cluster(address).joined():
         pass
+    assert time.monotonic() - began < 30
 
 
 class Broken(TroubledMachine):
