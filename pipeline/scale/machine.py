@@ -10,6 +10,7 @@ from pipeline.answering import Answered, answer_all, nothing_to_ask
 from pipeline.beside import Beside
 from pipeline.comparing import Comparing
 from pipeline.dump import Dump
+from pipeline.errors import EngineDied
 from pipeline.job import Job, Progress, Stop
 from pipeline.models import Model
 from pipeline.records import Answer, Request
@@ -21,6 +22,9 @@ from pipeline.schedule import Schedule
 from pipeline.steps import StepLog
 from pipeline.store import Store
 from pipeline.tasks.calibration import Fit
+
+MOST_WORKERS = 3
+"""That may die of the same requests of the run's own."""
 
 
 class ManyWorkers:
@@ -102,24 +106,33 @@ class EngineOfMany:
     def __init__(self, pool: Pool, one: Machine) -> None:
         self.pool, self.steps = pool, StepLog()
         self.max_model_len, self.window = one.max_model_len, one.window
+        self._inside: dict[str, tuple[Request, int]] = {}
         self._new: list[tuple[Request, int]] = []
-        self._unfinished = 0
 
     @property
     def unfinished(self) -> int:
-        return self._unfinished
+        return len(self._inside)
 
     def submit(self, request: Request, rank: int) -> Answer | None:
+        self._inside[request.key] = request, rank
         self._new.append((request, rank))
-        self._unfinished += 1
         return None
 
     def step(self) -> Sequence[Answer]:
+        """Where a worker dies another one is asked all that it held. Raises EngineDied when several have died of it, TryAgain."""
         new, self._new = self._new, []
-        answers = self.pool.step(new)
-        self._unfinished -= len(answers)
+        for left in reversed(range(MOST_WORKERS)):
+            try:
+                answers = self.pool.step(new)
+                break
+            except EngineDied:
+                if not left:
+                    raise
+                new = list(self._inside.values())
+        for answer in answers:
+            del self._inside[answer.key]
         return answers
 
     def abort(self) -> None:
         self.pool.abort()
-        self._new, self._unfinished = [], 0
+        self._inside, self._new = {}, []

@@ -38,6 +38,7 @@ class Pool:
 
         self.room, self.deaths, self._warn = room, 0, warn
         self.mark: Callable[[Sequence[Suspect]], None] = lambda _: None
+        self._own: Slot | None = None
         self._cores = room.cpus if not room.gpus else None
         each: dict[str, Any] = {"num_cpus": room.cpus, "num_gpus": room.gpus, "max_restarts": -1, "concurrency_groups": {ASIDE: 1}}
         made: Any = ray.remote(**each)(Worker)
@@ -79,23 +80,27 @@ class Pool:
                 came(slot.come())
 
     def step(self, new: Sequence[tuple[Request, int]]) -> list[Answer]:
-        """A step of one worker's engine, for the run's own requests. Raises EngineDied."""
+        """A step of one worker's engine, the same from step to step, for the run's own requests. Raises EngineDied where it died; the next
+        step is another's, who knows nothing of what was inside. Raises TryAgain where there is no other."""
         import ray
 
-        slot = next((slot for slot in self._slots if slot.state == "free"), None)
-        if slot is None:
-            raise EngineDied("all workers died; run the same command again")
+        if self._own is None:
+            self._until(lambda: any(slot.state == "free" for slot in self._slots))
+            self._own = next(slot for slot in self._slots if slot.state == "free")
+        own = self._own
         try:
-            answers: list[Answer] = ray.get(slot.actor.step.remote(new))
+            answers: list[Answer] = ray.get(own.actor.step.remote(new))
         except ray.exceptions.RayError as error:
+            self._own = None
+            ray.kill(own.actor, no_restart=False)
+            self._died(own, _reason(error), deque())
             raise EngineDied(f"a worker died ({_reason(error)}); run the same command again") from None
         return answers
 
     def abort(self) -> None:
         """Gives up what that engine holds."""
-        for slot in self._slots:
-            if slot.state == "free":
-                slot.actor.abort.remote()
+        if self._own is not None:
+            self._own.actor.abort.remote()
 
     def close(self) -> None:
         """Lets workers write what they have and ends them."""

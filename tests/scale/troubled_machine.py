@@ -28,7 +28,8 @@ class TroubledEngine:
         self._engine._per_step = per_step
         self.max_model_len, self.window = engine.max_model_len, 16
         self._poison = list(poison)
-        self._file = (asked / f"{os.getpid()}.asked").open("a")
+        self._file, self._anchors = ((asked / f"{os.getpid()}.{kind}").open("a") for kind in ("asked", "anchors"))
+        self._calibrating: set[str] = set()
         self._inside: set[str] = set()
         self._dead: set[str] = set()
 
@@ -39,6 +40,8 @@ class TroubledEngine:
     def submit(self, request: Request, rank: int) -> Answer | None:
         if self._poison and self._holds(request.prompt.tolist()):
             self._dead.add(request.key)
+        if request.stage == "calibrate":
+            self._calibrating.add(request.key)
         return self._engine.submit(request, rank)
 
     def step(self) -> Sequence[Answer]:
@@ -48,8 +51,10 @@ class TroubledEngine:
         if self._dead:
             os._exit(9)
         answers = self._engine.step()
-        self._file.writelines(f"{answer.key}\n" for answer in answers)
+        for answer in answers:
+            (self._anchors if answer.key in self._calibrating else self._file).write(f"{answer.key}\n")
         self._file.flush()
+        self._anchors.flush()
         return answers
 
     def abort(self) -> None:
@@ -85,6 +90,6 @@ def troubled(asked: Path, **trouble: object) -> TroubledMachine:
     return TroubledMachine(*machine, asked=asked, **trouble)
 
 
-def answers(asked: Path) -> Counter[str]:
-    """How often each request was answered by an engine, all processes together."""
-    return Counter(line for file in asked.glob("*.asked") for line in file.read_text().split())
+def answers(asked: Path, kind: str = "asked") -> Counter[str]:
+    """How often each request was answered by an engine, all processes together; `anchors`: those of calibrations."""
+    return Counter(line for file in asked.glob(f"*.{kind}") for line in file.read_text().split())
