@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jobs.clock_words import clock
 from jobs.run_options import table
 from pipeline.amounts import Amount, Longest
 from pipeline.planned import Check, Memory, Planned
@@ -111,12 +112,7 @@ def _time(plan: Planned) -> Iterator[str]:
     source = (
         f"rates measured on {plan.duration.measured:,} steps{error}" if plan.duration.measured else "documented rates, nothing measured yet"
     )
-    yield f"time         about {_clock(plan.duration.seconds)}{start} ({source})"
-
-
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+    yield f"time         about {clock(plan.duration.seconds)}{start} ({source})"
 
 
 def _memory(memory: Memory) -> Iterator[str]:

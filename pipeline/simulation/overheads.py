@@ -65,4 +65,5 @@ class Overheads:
         return max(written - merged, 0.0) * self.merge_s
 
 
+MEASURED = Overheads(read_s=0.0, find_s=0.0, send_s=0.0, take_s=0.0, write_s=0.0, merge_s=0.0)
 NONE = Overheads(load_s=0.0)

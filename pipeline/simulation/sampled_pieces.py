@@ -13,7 +13,7 @@ from pipeline.simulation.passes import Worker
 from pipeline.simulation.workers import Span, span
 from pipeline.simulation.workload import Workload
 
-SIZES = (1 / 24, 1 / 8, 1 / 3, 1.0)
+SIZES = (1 / 12, 1 / 3, 1.0)
 """Of a sampled piece, as shares of the restaurants that it is taken from: all, and those of each round of dealing."""
 PIECES = 3
 """Of each size; the last one is not fitted on, but held against the line."""

@@ -93,7 +93,7 @@ def scaled(work: Work, workers: Sequence[int], size: Size, overheads: Overheads 
 
 def _passed(work: Work, workers: int, size: Size, over: Overheads, shards: bool) -> tuple[Phases, dict[str, float], int]:
     """Phases, all workers' seconds by what they are spent on, pieces of the first pass."""
-    first, second = work.first(workers, shards), work.second(workers)
+    first, second, compared_s = work.first(workers, shards), work.second(workers), work.second(1).busy_s
     reading, network, finding = over.reading_s(size), over.network_s(size), over.finding_s(size)
     before, after = reading + finding, size.asked * over.write_s
     handing = size.asked * (over.send_s + over.take_s)
@@ -111,12 +111,12 @@ def _passed(work: Work, workers: int, size: Size, over: Overheads, shards: bool)
     alone = work.longest_s >= 0.9 * first.seconds
     waiting = workers * first.seconds - first.busy_s
     seconds = dict.fromkeys(SPENT, 0.0) | {
-        "answering": work.whole_s,
+        "answering": work.whole_s + compared_s,
         "calibrating": workers * over.calibrate_s,
         "loading": workers * rounds * loading,
         "tails": first.busy_s - work.whole_s,
         "longest restaurant" if alone and workers > 1 else "uneven pieces": waiting,
-        "comparing": workers * second.seconds,
+        "comparing": workers * second.seconds - compared_s,
         "driver": workers * (rounds * (start - loading - network) + late + end - merging),
         "object storage": workers * (rounds * network + merging),
         "store": workers * store,
