@@ -16,7 +16,7 @@ from pipeline.engine_settings import settings as engine_settings
 from pipeline.peak_memory import peak_bytes
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.drawn_work import costs_of, drawn_work, sizes_of
-from pipeline.simulation.overheads import DISK_BYTES, GPU_START_S, MEASURED, Size
+from pipeline.simulation.overheads import NETWORK_BYTES, GPU_START_S, MEASURED, Size
 from pipeline.simulation.passes import Worker
 from pipeline.simulation.scaled import scaled, worker_counts
 from pipeline.simulation.shapes import shape
@@ -38,7 +38,7 @@ GUESS = assumed("gpu")
 @click.option("--max-num-batched-tokens", type=click.IntRange(min=1), default=16384, show_default=True, help="Of the engine.")
 @click.option("--kv-tokens", type=click.IntRange(min=1), default=400_000, show_default=True, help="That its KV cache holds.")
 @click.option("--load-s", type=click.FloatRange(min=0), default=GPU_START_S, show_default=True, help="Seconds until an engine is loaded.")
-@click.option("--bandwidth", type=click.FloatRange(min=1), default=DISK_BYTES, help="Bytes a second from the object store.")
+@click.option("--bandwidth", type=click.FloatRange(min=1), default=NETWORK_BYTES, help="Bytes a second from the object store.")
 @click.option("--dump-bytes", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Of a review in the dump.")
 @click.option("--shards", is_flag=True, help="Runs of their own, each of which reads the whole dump, in place of a driver's pieces.")
 @click.option("--exact", is_flag=True, help="Simulate every request of every piece, too; for small numbers of reviews.")
