@@ -34,7 +34,7 @@ MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
     metavar="N",
     help="Count every prompt where no more reviews are to be asked about; beyond, estimate tokens from bytes and check on a sample.",
 )
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Tell what 1, 2, 4, ... and N workers would take, and what limits.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Tell what 1, 2, 4, ... and N workers would take.")
 @click.option(
     "--bandwidth",
     type=click.FloatRange(min=0, min_open=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from pipeline import parts
+from pipeline import parts, results
 from pipeline.analysis import Committed
 from pipeline.changes import compared, marks_of
 from pipeline.dealing import pieces
@@ -23,7 +23,7 @@ from pipeline.runtime import Machine, Runtime
 from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS
 from pipeline.shares import costs
 from pipeline.spread import Spread
-from pipeline.tables import scan
+from pipeline.tables import Results, scan
 from pipeline.tasks.calibration import Fit
 from pipeline.upkeep import MANY_PARTS
 
@@ -34,23 +34,23 @@ _TABLES: Mapping[str, Mapping[str, pl.DataType]] = {"restaurants": RESTAURANTS, 
 
 
 def driven(job: Job, machine: Machine, done: Committed, workers: int) -> dict[str, float]:
-    """Processor seconds by step of what a driver does for a run that is `done`: `read` the dump; `find` what has changed and whom to compare, weigh
-    and deal it; `send` each piece's rows; `take` its results' rows back; `write`
-    as that run took, in seconds of a clock."""
+    """Processor seconds by step of what a driver does for a run that is `done`: `read` the dump; `find` what has changed and whom to
+    compare, weigh and deal it; `send` each piece's rows; `take` its results' rows back; `write` them, sorted, as the run's files."""
     seconds: dict[str, float] = {}
     runtime = Runtime(machine)
     with TemporaryDirectory() as folder:
-        with_tokens = Path(folder) / "rows"
-        with_tokens.mkdir()
-        dump = _timed(seconds, "read", lambda: read(job.inputs, job.columns, job.selection, job.max_input_bytes, with_tokens))
+        aside = Path(folder) / "rows"
+        aside.mkdir()
+        dump = _timed(seconds, "read", lambda: read(job.inputs, job.columns, job.selection, job.max_input_bytes, aside))
         fits = {name: Fit(**one) for name, one in done.manifest["calibration"].items()}
         _found(dump.only(set(dump.names[:1])), job, runtime, fits, workers)  # what is loaded once, whatever the dump's size
         dealt = _timed(seconds, "find", lambda: _found(dump, job, runtime, fits, workers))
         place = {name: number for number, names in enumerate(dealt) for name in names}
         _timed(seconds, "send", lambda: _sent(dump, place))
-        answers = {name: _results(done.folder, name, place) for name in _TABLES}  # the workers' part
-        _timed(seconds, "take", lambda: _taken(dump, answers))
-    return {**seconds, "write": done.seconds["write"]}
+        answers = {name: _results(Path(done.folder), name, place) for name in _TABLES}  # the workers' part
+        taken = _timed(seconds, "take", lambda: _taken(dump, answers))
+        _timed(seconds, "write", lambda: _written(dump, taken, Path(folder)))
+    return seconds
 
 
 def merged_parts(folder: Path) -> dict[str, float]:
@@ -92,12 +92,23 @@ def _results(run: Path, name: str, place: Mapping[str, int]) -> list[bytes]:
     return found
 
 
-def _taken(dump: Dump, answers: Mapping[str, Sequence[bytes]]) -> None:
-    for name, pieces_of in answers.items():
-        spread = Spread(name, _TABLES[name], dump.ranges)
-        for sent in pieces_of:
-            spread.append(pl.read_ipc(io.BytesIO(sent)))
-        spread.part(0)
+def _taken(dump: Dump, answers: Mapping[str, Sequence[bytes]]) -> Mapping[str, Spread]:
+    spreads = {name: Spread(name, _TABLES[name], dump.ranges) for name in answers}
+    for name, sent in answers.items():
+        for one in sent:
+            spreads[name].append(pl.read_ipc(io.BytesIO(one)))
+    return spreads
+
+
+def _written(dump: Dump, taken: Mapping[str, Spread], folder: Path) -> None:
+    def tables() -> Iterator[Results]:
+        for number in range(len(dump.ranges)):
+            restaurants, reviews, requests = (taken[name].part(number) for name in _TABLES)
+            rejects = dump.rejects_of(number)
+            yield Results(restaurants.sort("restaurant_id"), reviews.sort("restaurant_id", "review_id"), rejects, requests)
+
+    (folder / results.RUNS).mkdir()
+    results.write(folder, "run", tables(), dict)
 
 
 def _answers(random: np.random.Generator) -> pl.DataFrame:

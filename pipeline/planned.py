@@ -11,6 +11,7 @@ from pipeline.costs import OUTPUT_TOKENS, CostModel
 from pipeline.ranking import Ranked
 from pipeline.scaled_plan import OnWorkers
 
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One stage on the restaurants that were counted exactly beside the estimate: requests and prompt tokens, estimated and counted."""

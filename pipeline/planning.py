@@ -65,8 +65,8 @@ def plan(
     exact_reviews: int = EXACT_REVIEWS,
     fleet: Fleet | None = None,
 ) -> Planned:
-    """`warn` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. `fleet`: what
-    several workers would take is told, too. Raises the errors of `pipeline.errors`, as the run would."""
+    """`warn` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. `fleet`:
+    what several workers would take is told, too. Raises the errors of `pipeline.errors`, as the run would."""
     if isinstance(job.output, Path) and job.output.exists() and not job.output.is_dir():
         raise BadConfiguration(f"{job.output}: results cannot be written there (it is a file); choose another --output")
     with TemporaryDirectory() as scratch:

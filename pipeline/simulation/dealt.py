@@ -48,7 +48,7 @@ def _rounds(costs: Numbers, workers: int, least: float) -> Iterator[Numbers]:
     start, ends = 0, 0.0
     for share in ROUNDS[:-1]:
         ends += share
-        place = int(np.searchsorted(before, ends * total, side="left"))
+        place = max(int(np.searchsorted(before, ends * total, side="left")), start + 1)
         if place >= len(costs) or total - before[place] < least * workers:
             break
         yield costs[start:place]
@@ -78,4 +78,5 @@ def _filled(levels: Numbers, amount: float) -> Numbers:
     lowest = np.sort(levels)
     needed = np.arange(1, len(lowest) + 1) * lowest - np.cumsum(lowest)  # until the first ones are as high as this one
     under = int(np.searchsorted(needed, amount, side="right"))
-    return np.maximum(levels, (amount + lowest[:under].sum()) / under)
+    found: Numbers = np.maximum(levels, (amount + lowest[:under].sum()) / under)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ def sizes_of(reviews: int, drawn: Drawn, largest: int = 0) -> npt.NDArray[np.int
 
 def drawn_work(sizes: npt.NDArray[np.int64], drawn: Drawn, worker: Worker, least: float = 0.0) -> Sampled:
     """Of restaurants of these sizes; `drawn`: the sample, whatever its count."""
-    few = Drawn(max(round(SAMPLE_REVIEWS / float(sizes.mean())), 40), drawn.seed, drawn.least, drawn.most, drawn.positive, drawn.text_tokens)
+    few = replace(drawn, count=max(round(SAMPLE_REVIEWS / float(sizes.mean())), 40))
     costs = costs_of(few.sizes).tolist()
-    lines = [Line.through(few, costs, worker, second, drawn.seed) for second in (False, True)]
-    return Sampled(-np.sort(-costs_of(sizes)), *lines, compared=len(sizes), least=least)
+    first, second = (Line.through(few, costs, worker, second, drawn.seed) for second in (False, True))
+    return Sampled(-np.sort(-costs_of(sizes)), first, second, len(sizes), least)

@@ -67,4 +67,4 @@ class Overheads:
 
 
 MEASURED = Overheads(read_s=0.0, find_s=0.0, send_s=0.0, take_s=0.0, write_s=0.0, merge_s=0.0)
-NONE = Overheads(load_s=0.0)
+NONE = Overheads(load_s=0.0, bandwidth=float("inf"))

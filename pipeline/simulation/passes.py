@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from pipeline.costs import CostModel
 from pipeline.order import ORDERS, Order
@@ -48,6 +49,13 @@ def _renumbered(stage: Stage, kept: Sequence[int]) -> Stage:
     return replace(stage, after=tuple(kept.index(other) for other in stage.after if other in kept))
 
 
+class Ran(NamedTuple):
+    """`seconds` from the first request to the last answer; `computed`: prompt tokens, those from the cache left out."""
+
+    seconds: float
+    computed: int
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """What all workers are: an engine of this shape and these rates, asked in this order."""
@@ -56,8 +64,19 @@ class Worker:
     rates: CostModel
     order: Order = ORDERS["restaurant"]
 
-    def seconds(self, workload: Workload, places: Sequence[int], second: bool = False) -> float:
-        """From the first request to the last answer, from an empty prefix cache."""
+    @property
+    def capacity(self) -> float:
+        """Tokens that the KV cache holds."""
+        blocks = self.shape.blocks
+        return float("inf") if blocks is None else float(blocks * self.shape.block_size)
+
+    def run(self, workload: Workload, places: Sequence[int], second: bool = False) -> Ran:
+        """From an empty prefix cache."""
         if not places:
-            return 0.0
-        return Simulation(Some(workload, sorted(places), second), self.order, self.shape, self.rates).run().seconds
+            return Ran(0.0, 0)
+        done = Simulation(Some(workload, sorted(places), second), self.order, self.shape, self.rates).run()
+        return Ran(done.seconds, int((done.requests["prompt_tokens"] - done.requests["cached_tokens"]).sum()))
+
+    def seconds(self, workload: Workload, places: Sequence[int], second: bool = False) -> float:
+        """Of `run`."""
+        return self.run(workload, places, second).seconds

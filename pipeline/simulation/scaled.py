@@ -79,9 +79,10 @@ def scaled(work: Work, workers: Sequence[int], size: Size, overheads: Overheads 
     """The same work on each of these numbers of workers. `shards`: runs of their own that are merged (`analyze --shard`), each of which
     reads the whole dump; else a driver reads it and hands pieces to whoever is free."""
     found = []
-    alone = _passed(work, 1, size, overheads, shards)
+    whole_s = work.whole_s + work.second(1).busy_s
+    alone = _passed(work, 1, size, overheads, shards, whole_s)
     for number in workers:
-        phases, seconds, pieces = alone if number == 1 else _passed(work, number, size, overheads, shards)
+        phases, seconds, pieces = alone if number == 1 else _passed(work, number, size, overheads, shards, whole_s)
         lost = {name: seconds[name] - alone[1][name] for name in seconds if name != "answering"}
         whole = number * phases.seconds
         efficiency = alone[0].seconds / whole if whole else 1.0
@@ -91,9 +92,10 @@ def scaled(work: Work, workers: Sequence[int], size: Size, overheads: Overheads 
     return found
 
 
-def _passed(work: Work, workers: int, size: Size, over: Overheads, shards: bool) -> tuple[Phases, dict[str, float], int]:
-    """Phases, all workers' seconds by what they are spent on, pieces of the first pass."""
-    first, second, compared_s = work.first(workers, shards), work.second(workers), work.second(1).busy_s
+def _passed(work: Work, workers: int, size: Size, over: Overheads, shards: bool, whole_s: float) -> tuple[Phases, dict[str, float], int]:
+    """Phases, all workers' seconds by what they are spent on, pieces of the first pass. `whole_s`: of one worker for all, in one piece a
+    pass."""
+    first, second = work.first(workers, shards), work.second(workers)
     reading, network, finding = over.reading_s(size), over.network_s(size), over.finding_s(size)
     before, after = reading + finding, size.asked * over.write_s
     handing = size.asked * (over.send_s + over.take_s)
@@ -111,12 +113,12 @@ def _passed(work: Work, workers: int, size: Size, over: Overheads, shards: bool)
     alone = work.longest_s >= 0.9 * first.seconds
     waiting = workers * first.seconds - first.busy_s
     seconds = dict.fromkeys(SPENT, 0.0) | {
-        "answering": work.whole_s + compared_s,
+        "answering": whole_s,
         "calibrating": workers * over.calibrate_s,
         "loading": workers * rounds * loading,
         "tails": first.busy_s - work.whole_s,
         "longest restaurant" if alone and workers > 1 else "uneven pieces": waiting,
-        "comparing": workers * second.seconds - compared_s,
+        "comparing": workers * second.seconds - (whole_s - work.whole_s),
         "driver": workers * (rounds * (start - loading - network) + late + end - merging),
         "object storage": workers * (rounds * network + merging),
         "store": workers * store,
