@@ -77,7 +77,7 @@ def test_one_worker_takes_what_the_plan_says_that_the_run_takes(planned):
     computed = sum(amount.prompt_tokens - amount.cached_tokens for _, amount in told.amounts)
     written = sum(told.output_tokens.values())
     engine_s = one.phases.calibrate_s + one.phases.first_s + one.phases.second_s
-    assert RATES.seconds(computed, written) < engine_s < RATES.seconds(computed, written, written) * 1.2
+    assert 0.95 * RATES.seconds(computed, written) < engine_s < 1.2 * RATES.seconds(computed, written)
 
 
 def test_more_workers_take_less_time_and_none_takes_none(planned):

@@ -171,7 +171,7 @@ def test_more_workers_never_take_longer(both):
     exact, sampled = both
     some = replace(exact, workload=Drawn(60, 11), costs={name: cost for name, cost in exact.costs.items() if name < "r0000060"})
     for work, most in ((some, 64), (sampled, 1024)):
-        seconds = [one.seconds for one in scaled(work, worker_counts(most), SIZE, Overheads(load_s=5.0, read_s=0.001))]
+        seconds = [one.seconds for one in scaled(work, worker_counts(most), SIZE, Overheads(load_s=5.0, read_s=0.001, merge_s=0.02))]
         assert all(later <= before * 1.01 for before, later in pairwise(seconds))
 
 
@@ -217,8 +217,8 @@ def test_an_object_store_that_is_slower_than_reading_is_the_limit_where_it_is():
 
 def test_parts_of_the_store_that_nobody_could_merge_are_merged_before_the_next_run():
     over = replace(NONE, merge_s=0.1)
-    assert over.store_s(10, 60) == 0  # ten a second are merged
-    assert over.store_s(30, 60) == pytest.approx((30 - 10) * 60 * 0.1)
+    assert over.store_s(600, 60) == 0  # of ten workers: ten parts a second are merged
+    assert over.store_s(1800, 60) == pytest.approx((30 - 10) * 60 * 0.1)
     assert scaled(simulated([5] * 200), [100], SIZE, over)[0].limit == "store"
 
 
