@@ -39,7 +39,13 @@ GUESS = assumed("gpu")
 @click.option("--kv-tokens", type=click.IntRange(min=1), default=400_000, show_default=True, help="That its KV cache holds.")
 @click.option("--load-s", type=click.FloatRange(min=0), default=GPU_START_S, show_default=True, help="Seconds until an engine is loaded.")
 @click.option("--bandwidth", type=click.FloatRange(min=1), default=NETWORK_BYTES, help="Bytes a second from the object store.")
-@click.option("--dump-bytes", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Of a review in the dump.")
+@click.option(
+    "--dump-bytes",
+    type=click.FloatRange(min=0),
+    default=110.0,
+    show_default=True,
+    help="Of a review in the dump; 79 and 109 in two real ones.",
+)
 @click.option("--shards", is_flag=True, help="Runs of their own, each of which reads the whole dump, in place of a driver's pieces.")
 @click.option("--exact", is_flag=True, help="Simulate every request of every piece, too; for small numbers of reviews.")
 @click.option("--seed", type=int, default=7, help="Of the draw.")

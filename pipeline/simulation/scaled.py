@@ -99,7 +99,7 @@ def _passed(work: Work, workers: int, size: Size, over: Overheads, shards: bool,
     reading, network, finding = over.reading_s(size), over.network_s(size), over.finding_s(size)
     before, after = reading + finding, size.asked * over.write_s
     handing = size.asked * (over.send_s + over.take_s)
-    store = over.store_s(first.busy_s, first.seconds)
+    store = over.store_s(whole_s, first.seconds)
     if shards:  # each on its own, and once more for its comparisons; then all are read back and written by one
         start, loading = before + network + over.load_s, over.load_s
         late, again = 0.0, start if workers > 1 else 0.0
