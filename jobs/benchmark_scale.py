@@ -16,7 +16,7 @@ from pipeline.engine_settings import settings as engine_settings
 from pipeline.peak_memory import peak_bytes
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.drawn_work import costs_of, drawn_work, sizes_of
-from pipeline.simulation.overheads import GPU_START_S, MEASURED, NETWORK_BYTES, Size
+from pipeline.simulation.overheads import FIND_BY_KIND_S, GPU_START_S, MEASURED, NETWORK_BYTES, Size
 from pipeline.simulation.passes import Worker
 from pipeline.simulation.scaled import scaled, worker_counts
 from pipeline.simulation.shapes import shape
@@ -44,8 +44,9 @@ GUESS = assumed("gpu")
     type=click.FloatRange(min=0),
     default=110.0,
     show_default=True,
-    help="Of a review in the dump; 79 and 109 in two real ones.",
+    help="Of a review in the dump.",
 )
+@click.option("--categories", is_flag=True, help="The dump has categories and areas, by which peers are chosen at once.")
 @click.option("--shards", is_flag=True, help="Runs of their own, each of which reads the whole dump, in place of a driver's pieces.")
 @click.option("--exact", is_flag=True, help="Simulate every request of every piece, too; for small numbers of reviews.")
 @click.option("--seed", type=int, default=7, help="Of the draw.")
@@ -62,6 +63,7 @@ def scale(
     load_s: float,
     bandwidth: float,
     dump_bytes: float,
+    categories: bool,
     shards: bool,
     exact: bool,
     seed: int,
@@ -90,7 +92,7 @@ def scale(
     progress.stage("simulating sampled pieces")
     work = drawn_work(sizes, drawn, worker)
     size = Size(int(sizes.sum()), len(sizes), int(sizes.sum()), int(dump_bytes * sizes.sum()))
-    overheads = replace(MEASURED, load_s=load_s, bandwidth=bandwidth)
+    overheads = replace(MEASURED, load_s=load_s, bandwidth=bandwidth, find_s=FIND_BY_KIND_S if categories else MEASURED.find_s)
     counts = worker_counts(workers)
     found = scaled(work, counts, size, overheads, shards)
     told: dict[str, Any] = {

@@ -17,7 +17,7 @@ SPENT: Mapping[str, str] = {
     "uneven pieces": "more reviews in one run, or fewer workers",
     "longest restaurant": "no worker shares it: a faster engine (tensor_parallel_size over several GPUs), --max-reviews, --since",
     "comparing": "more reviews in one run; --single-stage asks no comparisons",
-    "driver": "one thread reads, deals, takes rows back and writes: a faster core, --since, more nights of fewer reviews",
+    "driver": "one thread reads, chooses peers, deals, writes: categories and areas in the dump (peers by kind are cheap), --since",
     "store": "a store on each worker's own disk (--store), merged parts wait for one lock",
     "object storage": "a faster network, the dump on a local disk, --since on a dump in daily files",
 }
