@@ -14,6 +14,7 @@ from jobs.scale_page import scale_lines
 from pipeline.costs import CostModel, assumed
 from pipeline.engine_settings import settings as engine_settings
 from pipeline.peak_memory import peak_bytes
+from pipeline.scaled_plan import LEAST_S
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.drawn_work import costs_of, drawn_work, sizes_of
 from pipeline.simulation.overheads import FIND_BY_KIND_S, GPU_START_S, MEASURED, NETWORK_BYTES, Size
@@ -23,6 +24,7 @@ from pipeline.simulation.shapes import shape
 from pipeline.simulation.workers import Simulated
 
 GUESS = assumed("gpu")
+LEAST = round(1000 * LEAST_S)
 
 
 @click.command()
@@ -90,7 +92,7 @@ def scale(
     progress.stage("drawing reviews")
     sizes = sizes_of(reviews, drawn, largest)
     progress.stage("simulating sampled pieces")
-    work = drawn_work(sizes, drawn, worker)
+    work = drawn_work(sizes, drawn, worker, LEAST)
     size = Size(int(sizes.sum()), len(sizes), int(sizes.sum()), int(dump_bytes * sizes.sum()))
     overheads = replace(MEASURED, load_s=load_s, bandwidth=bandwidth, find_s=FIND_BY_KIND_S if categories else MEASURED.find_s)
     counts = worker_counts(workers)
@@ -115,5 +117,5 @@ def scale(
 
 
 def _exact(drawn: Drawn, worker: Worker) -> Simulated:
-    costs = costs_of(drawn.sizes).round().astype(int).tolist()
-    return Simulated(drawn, dict(zip((one.restaurant_id for one in drawn.restaurants), costs, strict=True)), worker)
+    costs = costs_of(drawn.sizes, worker).round().astype(int).tolist()
+    return Simulated(drawn, dict(zip((one.restaurant_id for one in drawn.restaurants), costs, strict=True)), worker, LEAST)

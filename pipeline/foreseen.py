@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipeline.costs import OUTPUT_TOKENS, CostModel
+from pipeline.costs import CostModel
 from pipeline.records import Request, Restaurant, Sampling, TokenIds
 from pipeline.run import NOBODY
 from pipeline.simulation.assembled import assembled
@@ -64,9 +64,8 @@ class Foreseen:
         names = {one.restaurant_id for one in some}
         asked = [one for one in self._asks if one[0].restaurant_id in names]
         shared = shared_of([prompt for _, prompt, _ in asked], block_size) if block_size else [()] * len(asked)
-        known = {**OUTPUT_TOKENS, **rates.output_tokens}
         asks = [
-            Ask(replace(request, prompt=blank(size)), max(round(known.get((request.task, request.stage), 1.0)), 1), pieces)
+            Ask(replace(request, prompt=blank(size)), max(round(rates.answer_tokens(request.task, request.stage)), 1), pieces)
             for (request, _, size), pieces in zip(asked, shared, strict=True)
         ]
         return assembled(asks, some, peers)

@@ -107,10 +107,10 @@ class _Counting:
         for restaurant in tokenise(groups.open(self.in_turn(groups, opening)), tokens, self.budget, self.job.max_reviews):
             found.chunks += len(restaurant.chunks)
             found.truncated += sum("truncated" in flags for flags in restaurant.flags.values())
-            if not restaurant.chunks:
-                continue
             if self.replay.foreseen:
                 self.replay.foreseen.open(restaurant.restaurant)
+            if not restaurant.chunks:
+                continue
             work, name = Work(restaurant), restaurant.restaurant.restaurant_id
             reached = self.replay.drive(work, self.tasks)
             following.add(restaurant, reached)

@@ -142,7 +142,7 @@ def both(request):
     """The same 400 restaurants, every request simulated and by lines through others."""
     worker = {"cpu": CPU, "gpu": GPU}[request.param]
     everything = Drawn(400, 11)
-    costs = costs_of(everything.sizes)
+    costs = costs_of(everything.sizes, worker)
     names = [one.restaurant_id for one in everything.restaurants]
     exact = Simulated(everything, dict(zip(names, costs.round().astype(int).tolist(), strict=True)), worker)
     with pytest.MonkeyPatch.context() as patch:

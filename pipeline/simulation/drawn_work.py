@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.costs import OUTPUT_TOKENS
 from pipeline.forecast import Predictor
 from pipeline.job import CHUNK_TOKENS
 from pipeline.sampling import MAX_REVIEWS
@@ -21,10 +22,12 @@ SAMPLE_REVIEWS = 60_000
 """Of the restaurants that are simulated."""
 
 
-def costs_of(sizes: Sequence[int] | npt.NDArray[np.int64]) -> Numbers:
-    """Milliseconds by restaurant of so many reviews, by documented rates, as `pipeline/shares.py` counts them from bytes."""
+def costs_of(sizes: Sequence[int] | npt.NDArray[np.int64], worker: Worker) -> Numbers:
+    """Milliseconds by restaurant of so many reviews, as a driver predicts them from its estimates."""
     distinct, places = np.unique(np.asarray(sizes, dtype=np.int64), return_inverse=True)
-    predictor = Predictor()
+    of_engine = worker.shape
+    known = replace(worker.rates, output_tokens={**OUTPUT_TOKENS, **worker.rates.output_tokens})
+    predictor = Predictor(known, of_engine.max_num_seqs, of_engine.block_size, of_engine.max_num_batched_tokens)
     alone, chunked = REVIEW_TOKENS + QUESTION, REVIEW_TOKENS + MARKS
     each = [
         1000 * predictor.expected(size * alone + min(size, MAX_REVIEWS) * chunked + PART + FIND, size, TASKS, CHUNK_TOKENS)
@@ -51,6 +54,6 @@ def sizes_of(reviews: int, drawn: Drawn, largest: int = 0) -> npt.NDArray[np.int
 def drawn_work(sizes: npt.NDArray[np.int64], drawn: Drawn, worker: Worker, least: float = 0.0) -> Sampled:
     """Of restaurants of these sizes; `drawn`: the sample, whatever its count."""
     few = replace(drawn, count=max(round(SAMPLE_REVIEWS / float(sizes.mean())), 40))
-    costs = costs_of(few.sizes).tolist()
+    costs = costs_of(few.sizes, worker).tolist()
     first, second = (Line.through(few, costs, worker, second, drawn.seed) for second in (False, True))
-    return Sampled(-np.sort(-costs_of(sizes)), first, second, len(sizes), least)
+    return Sampled(-np.sort(-costs_of(sizes, worker)), first, second, len(sizes), least)
