@@ -15,7 +15,9 @@ import click
 import numpy as np
 import polars as pl
 
+from jobs.benchmark_driver import driver
 from jobs.benchmark_pipeline import pipeline
+from jobs.benchmark_scale import scale
 from jobs.benchmark_ways import ways
 from jobs.machine_options import machine_options, make_machine
 from jobs.options import parse_columns
@@ -52,11 +54,15 @@ def benchmark() -> None:
       python -m jobs benchmark simulation --restaurants 21000
       python -m jobs benchmark ways reviews.parquet --repeat 3
       python -m jobs benchmark pipeline --restaurants 100000
+      python -m jobs benchmark driver --restaurants 100000
+      python -m jobs benchmark scale --reviews 100000000 --workers 1000
     """
 
 
 benchmark.add_command(ways)
 benchmark.add_command(pipeline)
+benchmark.add_command(driver)
+benchmark.add_command(scale)
 
 
 @benchmark.command()

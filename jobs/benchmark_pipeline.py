@@ -53,7 +53,7 @@ def pipeline(restaurants: int, most: int, order: str, seed: int, profile: bool, 
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         dump = Path(scratch) / "dump"
         progress.stage(f"making up {restaurants:,} restaurants")
-        reviews = _write(Generated(restaurants, seed, most=most), dump)
+        reviews = write_dump(Generated(restaurants, seed, most=most), dump)
         analyze(Job((str(_few(Path(scratch))),), Path(scratch) / "few", store=None), ORDERS[order], machine, progress, stop)  # imports
         machine.made.clear()
 
@@ -103,11 +103,11 @@ def _plan(dump: Path, order: str, progress: TerminalProgress) -> dict[str, Any]:
 
 def _few(folder: Path) -> Path:
     """A dump of its own, for a run in which everything is imported."""
-    _write(Generated(3), folder / "first")
+    write_dump(Generated(3), folder / "first")
     return folder / "first"
 
 
-def _write(made: Generated, folder: Path) -> int:
+def write_dump(made: Generated, folder: Path) -> int:
     """The dump in files of ROWS rows, a little at a time; how many rows in all."""
     import pyarrow.parquet as pq
 

@@ -19,6 +19,8 @@ from pipeline.machine import Unloaded, local_machine
 from pipeline.order import ORDERS
 from pipeline.planning import EXACT_REVIEWS
 from pipeline.planning import plan as make_plan
+from pipeline.scaled_plan import Fleet
+from pipeline.simulation.overheads import NETWORK_BYTES
 from pipeline.without_weights import tokenizer_of
 
 ONLY_OF_A_RUN = ("max_failed", "no_report", "skip_exit_code", "quiet", "verbose", "metrics", "shard", *CLUSTER)
@@ -33,8 +35,17 @@ MACHINE = ("model", "device", "feed", "engine_options", "model_cache")
     metavar="N",
     help="Count every prompt where no more reviews are to be asked about; beyond, estimate tokens from bytes and check on a sample.",
 )
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Tell what 1, 2, 4, ... and N workers would take.")
+@click.option(
+    "--bandwidth",
+    type=click.FloatRange(min=0, min_open=True),
+    default=NETWORK_BYTES / 1e6,
+    metavar="MB",
+    show_default=True,
+    help="With --workers: megabytes a second in which one machine reads the dump.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
+def plan(exact_reviews: int, workers: int | None, bandwidth: float, as_json: bool, **options: Any) -> None:
     """Tell what `analyze` would do with these options: restaurants, requests and tokens, what is stored already, time and memory.
 
     Loads no model and needs no GPU, writes nothing and takes no lock: beside a running job it tells what is left at that moment. Takes the
@@ -44,6 +55,7 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     Examples:
       python -m jobs plan reviews.parquet --output results
       python -m jobs plan 'dumps/*.parquet' --order fifo --json
+      python -m jobs plan 'dumps/*.parquet' --workers 16
     """
     StopSignals()  # a stop leaves no temporary folder
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch is meant
@@ -54,6 +66,7 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     del asked["cluster"], asked["verbose"]
     local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
     job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)
+    fleet = Fleet(workers, 1e6 * bandwidth) if workers else None
     with tokenizer_of(local.name, local.cache.expanduser()) as model:
-        planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews)
+        planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews, fleet)
     click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jobs.clock_words import clock
 from jobs.run_options import table
+from jobs.scale_page import scale_lines
 from pipeline.amounts import Amount, Longest
 from pipeline.planned import Check, Memory, Planned
 from pipeline.printable import printable
@@ -23,7 +25,7 @@ def page(plan: Planned) -> str:
         return (
             f"nothing to do: none of {total:,} restaurants has changed since the committed run; a run would load no model and write nothing"
         )
-    parts = [table(dict(_head(plan))), "\n".join(_amounts(plan)), "\n".join(_foot(plan))]
+    parts = [table(dict(_head(plan))), "\n".join(_amounts(plan)), "\n".join(_foot(plan)), "\n".join(_on_workers(plan))]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -111,12 +113,17 @@ def _time(plan: Planned) -> Iterator[str]:
     source = (
         f"rates measured on {plan.duration.measured:,} steps{error}" if plan.duration.measured else "documented rates, nothing measured yet"
     )
-    yield f"time         about {_clock(plan.duration.seconds)}{start} ({source})"
+    yield f"time         about {clock(plan.duration.seconds)}{start} ({source})"
 
 
-def _clock(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+def _on_workers(plan: Planned) -> Iterator[str]:
+    if plan.on_workers is None:
+        return
+    found = plan.on_workers
+    how = "every request simulated" if found.method == "simulated" else f"by sampled pieces, off by {found.off[0]:.1%} in the mean"
+    source = f"rates measured on {found.measured:,} steps" if found.measured else "assumed rates, nothing measured yet"
+    yield f"on workers, on paper ({how}; {source}):"
+    yield from scale_lines(found.found)
 
 
 def _memory(memory: Memory) -> Iterator[str]:

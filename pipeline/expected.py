@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.amounts import Amounts
 from pipeline.comparing import Comparing
-from pipeline.records import Answer, Praise, Request, Review
+from pipeline.records import Answer, Praise, Request, Review, TokenIds
 from pipeline.replay import UNANSWERED, Reached, Replay
 from pipeline.restaurants import Tokenised, place
 from pipeline.tasks.aspects import Praises
@@ -97,6 +97,11 @@ class Following:
                 self._praise(restaurant, reached)
             self._texts(restaurant)
 
+    def _foresee(self, stage: str, name: str, requests: float, prompt: TokenIds | None = None, tokens: int = 0) -> None:
+        if self.replay.foreseen:
+            task = "summary" if stage == "merge" else "strengths"
+            self.replay.foreseen.expect(task, stage, name, requests, prompt, tokens)
+
     def _first_time(self, requests: Sequence[Request]) -> bool:
         """Whether any of these was not met before: where all questions are equal, so is what follows, and it is asked once."""
         new = {request.key for request in requests} - self._followed
@@ -108,6 +113,8 @@ class Following:
         places = [place(reviews[chunk[0]]) for chunk in restaurant.chunks]
         merges = expected_merges(places, [number in fresh for number in range(len(places))], restaurant.budget)
         overhead = self.summary.merge_overhead(main_language(reviews))
+        for parts in merges:
+            self._foresee("merge", restaurant.restaurant.restaurant_id, 1.0, tokens=overhead + PART_TOKENS * parts)
         if merges:
             size = sum(overhead + PART_TOKENS * parts for parts in merges)
             # Where some parts are stored, a new one may say what the one before it said, and then its merge is stored, too.
@@ -136,6 +143,8 @@ class Following:
         prior = self._prior(one.restaurant_id, language)
         shared = sum(share * self.replay.cache.shared(request.prompt) for share, request in left)
         self.read_before += shared - self.replay.cache.shared(prior.prompt) * sum(share for share, _ in left)
+        for share, request in left:
+            self._foresee("praise", one.restaurant_id, share, request.prompt)
         self._amounts.of("strengths", "praise").expect(
             sum(share for share, _ in left),
             sum(share * len(request.prompt) for share, request in left),
@@ -150,23 +159,27 @@ class Following:
         for stage, prompt in (("tone", tone.prompt), ("aspect", prior.prompt)):
             shared, size = self.replay.cache.shared(prompt), len(prompt) + CLAIM_TOKENS
             self._amounts.of("strengths", stage).expect(claims, claims * size, claims * shared, most=most)
+            self._foresee(stage, one.restaurant_id, claims, prompt, size)
 
     def _prior(self, name: str, language: str) -> Request:
         prior = self._praises.prior(name, language)
         if self.replay.new([prior]) and self._first_time([prior]):
             self._amounts.of("strengths", "prior").expect(1, len(prior.prompt), self.replay.cache.shared(prior.prompt), most=1)
+            self._foresee("prior", name, 1.0, prior.prompt)
         return prior
 
     def _texts(self, restaurant: Tokenised) -> None:
         """A comparison where there are peers and reviews enough; what the restaurant is better at where there is anything."""
-        peers = self.compared.peers.get(restaurant.restaurant.restaurant_id, ())
+        name = restaurant.restaurant.restaurant_id
+        peers = self.compared.peers.get(name, ())
         readable = sum(1 for i in self.sentiment.ask(restaurant) if i in restaurant.chunk_of)
-        self._text("compare", float(bool(peers) and readable >= LEAST_REVIEWS), most=int(bool(peers)))
-        self._text("strength", STRENGTH_BESIDE_PEERS if peers and readable >= LEAST_REVIEWS else STRENGTH_ALONE, most=1)
+        self._text(name, "compare", float(bool(peers) and readable >= LEAST_REVIEWS), most=int(bool(peers)))
+        self._text(name, "strength", STRENGTH_BESIDE_PEERS if peers and readable >= LEAST_REVIEWS else STRENGTH_ALONE, most=1)
 
-    def _text(self, stage: str, requests: float, most: int) -> None:
+    def _text(self, name: str, stage: str, requests: float, most: int) -> None:
         cached = self.replay.cache.whole(TEXT_SHARED)
         self._amounts.of("strengths", stage).expect(requests, requests * TEXT_TOKENS[stage], requests * cached, most=most)
+        self._foresee(stage, name, requests, tokens=TEXT_TOKENS[stage])
 
     def compare(self, stands: Mapping[str, Stand], tables: Mapping[str, Praise | None], running: set[str]) -> None:
         """Second stages of restaurants whose own table is known: for certain where those of all their peers are. `running`: restaurants
@@ -177,7 +190,7 @@ class Following:
             if moving := len(running.intersection(peers)):
                 # Shares are rounded to 5 points, so one peer of twenty rarely moves one; taken as in proportion, which is not measured.
                 for stage in ("compare", "strength"):
-                    self._text(stage, moving / len(peers) if stand.shown else 1.0, most=1)
+                    self._text(name, stage, moving / len(peers) if stand.shown else 1.0, most=1)
                 continue
             plan = task.plan(stand, {peer: tables.get(peer) for peer in peers})
             try:

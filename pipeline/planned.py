@@ -9,9 +9,7 @@ from typing import Any, Literal
 from pipeline.amounts import Amount, Amounts, Longest
 from pipeline.costs import OUTPUT_TOKENS, CostModel
 from pipeline.ranking import Ranked
-
-START_S = {"cpu": 15.0}
-"""Loading the embedded model into an engine, 11 to 14 s on two cores that nobody else uses."""
+from pipeline.scaled_plan import OnWorkers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Memory:
 class Planned:
     """`restaurants`: to be asked about, carried over unchanged, without a usable review. `method`: how tokens were counted; `checks`: how
     far an estimate was off. `assumed`: languages of which is not known yet whether the model reads them, with what was assumed. `due`:
-    comparisons of unchanged restaurants that may change."""
+    comparisons of unchanged restaurants that may change. `on_workers`: where it was asked for."""
 
     model: str
     known_revision: bool
@@ -85,6 +83,7 @@ class Planned:
     memory: Memory
     evicted: bool
     limits: list[str]
+    on_workers: OnWorkers | None = None
 
     @property
     def total(self) -> Amount:
@@ -97,12 +96,13 @@ class Planned:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        told = {name: getattr(self, name) for name in self.__slots__ if name not in ("amounts", "output_tokens")}
+        told = {name: getattr(self, name) for name in self.__slots__ if name not in ("amounts", "output_tokens", "on_workers")}
         rows = [
             {"task": task, "stage": stage, **asdict(one), "output_tokens": self.output_tokens[task, stage]}
             for (task, stage), one in self.amounts
         ]
-        return {name: _plain(value) for name, value in told.items()} | {"requests": rows, "total": asdict(self.total)}
+        found = {name: _plain(value) for name, value in told.items()} | {"requests": rows, "total": asdict(self.total)}
+        return found if self.on_workers is None else {**found, "on_workers": self.on_workers.plain()}
 
 
 def expected_output(amounts: Amounts, rates: CostModel | None) -> dict[tuple[str, str], float]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from pipeline.calibrations import kept
+from pipeline.foreseen import EVERYBODY
 from pipeline.job import Job
 from pipeline.models import EMBEDDED
 from pipeline.rated import rated
@@ -61,6 +62,8 @@ def _asked(labelled: list[Anchor], runtime: Runtime, replay: Replay) -> dict[str
         likely = sum(later[language] for language in _read(runtime.model.name, later) if later[language] > 0)
         each = amount.prompt_tokens / amount.requests, amount.cached_tokens / amount.requests
         amount.expect(likely, likely * each[0], likely * each[1], most=most)
+        if replay.foreseen:
+            replay.foreseen.expect("sentiment", "calibrate", EVERYBODY, likely, tokens=round(each[0] - each[1]))
     return {}
 
 

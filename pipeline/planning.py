@@ -20,12 +20,13 @@ from pipeline.changes import Changes, changes, merged
 from pipeline.costs import CostModel
 from pipeline.dump import Dump
 from pipeline.errors import BadConfiguration
+from pipeline.foreseen import Foreseen
 from pipeline.job import Job
 from pipeline.memory import block_tokens, kv_bytes_per_token, kv_tokens
 from pipeline.order import Order
 from pipeline.peak_memory import peak_bytes
 from pipeline.places import place_of
-from pipeline.planned import START_S, Duration, Memory, Planned, expected_output
+from pipeline.planned import Duration, Memory, Planned, expected_output
 from pipeline.planned_fits import planned_fits
 from pipeline.prefix_cache import PrefixCache
 from pipeline.previous import Previous
@@ -33,8 +34,12 @@ from pipeline.queries import read_queries
 from pipeline.replay import Replay
 from pipeline.reviews import read
 from pipeline.runtime import Machine, Runtime, Weightless
+from pipeline.scaled_plan import Fleet, on_workers
 from pipeline.schedule import Schedule
 from pipeline.schemas import SECOND
+from pipeline.simulation.overheads import START_S
+from pipeline.simulation.passes import Worker
+from pipeline.simulation.shapes import shape
 from pipeline.stored import StoredAnswers
 from pipeline.surveying import Survey, survey
 from pipeline.tables import Results, same_rows
@@ -52,22 +57,38 @@ class PlanningMachine(Machine, Protocol):
     def engine_settings(self) -> Mapping[str, Any]: ...
 
 
-def plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str], None], exact_reviews: int = EXACT_REVIEWS) -> Planned:
-    """`warn` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. Raises the
-    errors of `pipeline.errors`, as the run would."""
+def plan(
+    job: Job,
+    order: Order,
+    machine: PlanningMachine,
+    warn: Callable[[str], None],
+    exact_reviews: int = EXACT_REVIEWS,
+    fleet: Fleet | None = None,
+) -> Planned:
+    """`warn` is given warnings. `exact_reviews`: reviews up to which every prompt is counted, beyond that tokens are estimated. `fleet`:
+    what several workers would take is told, too. Raises the errors of `pipeline.errors`, as the run would."""
     if isinstance(job.output, Path) and job.output.exists() and not job.output.is_dir():
         raise BadConfiguration(f"{job.output}: results cannot be written there (it is a file); choose another --output")
     with TemporaryDirectory() as scratch:
-        return _plan(job, order, machine, warn, exact_reviews, Path(scratch))
+        return _plan(job, order, machine, warn, exact_reviews, Path(scratch), fleet)
 
 
-def _plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str], None], exact_reviews: int, scratch: Path) -> Planned:
+def _plan(
+    job: Job,
+    order: Order,
+    machine: PlanningMachine,
+    warn: Callable[[str], None],
+    exact_reviews: int,
+    scratch: Path,
+    fleet: Fleet | None,
+) -> Planned:
     before = previous.find(Results, place_of(job.output), job.selection, job.update, warn, scratch)
     dump = read(job.inputs, job.columns, job.selection, job.max_input_bytes, scratch)
     queries = read_queries(job.queries, max_input_bytes=job.max_input_bytes) if job.queries else None
     runtime = Weightless(machine)
     stored = StoredAnswers(job.store, runtime.identity, warn, fresh=job.force) if job.store else None
-    replay = Replay(stored, PrefixCache(block_tokens(machine.engine_settings)), machine.max_model_len)
+    cache = PrefixCache(block_tokens(machine.engine_settings))
+    replay = Replay(stored, cache, machine.max_model_len, foreseen=Foreseen() if fleet else None)
     fits, assumed = planned_fits(dump.languages, job, runtime, replay, dump)
     changed = changes(dump, job, runtime, fits, before)
     if unknown := job.priorities.unknown(changed.fingerprints):
@@ -93,6 +114,12 @@ def _plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str]
         steps = prefilled / _most(machine, "max_num_batched_tokens", 8192) + sum(output.values()) / _most(machine, "max_num_seqs", 256)
         start = START_S.get(device) if prefilled else 0.0
         duration = Duration(rates.seconds(prefilled, sum(output.values()), steps), start, rates.steps, rates.error)
+    scaled = None
+    if fleet and replay.foreseen and found.amounts.by:
+        size = block_tokens(machine.engine_settings)
+        engine = shape(machine.engine_settings, machine.settings.get("feed", "continuous"), held // size if held and size else None)
+        worker = Worker(engine, fleet.rates or rates or costs.assumed(device), order)
+        scaled = on_workers(fleet, replay.foreseen, changed, dump, job, runtime, fits, worker)
     asked = set(changed.dump.names)
     names = set(changed.fingerprints)
     longest = sorted(found.longest, key=lambda one: -one.prompt_tokens)
@@ -138,6 +165,7 @@ def _plan(job: Job, order: Order, machine: PlanningMachine, warn: Callable[[str]
         ),
         evicted=evicted,
         limits=_limits(job, found.amounts, found.ranking.schedule.max_overtake),
+        on_workers=scaled,
     )
 
 

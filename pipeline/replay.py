@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.amounts import Amounts, Longest
+from pipeline.foreseen import Foreseen
 from pipeline.prefix_cache import PrefixCache
 from pipeline.records import Answer, Request
 from pipeline.stored import StoredAnswers
@@ -37,7 +38,7 @@ class Reached:
 
 @dataclass
 class Replay:
-    """Counts requests over all restaurants, each question once. `stored`: None where nothing stored counts."""
+    """Counts requests over all restaurants, each question once. `stored`: None where nothing stored counts. `foreseen`: keeps them."""
 
     stored: StoredAnswers | None
     cache: PrefixCache
@@ -45,6 +46,7 @@ class Replay:
     amounts: Amounts = field(default_factory=Amounts)
     longest: list[tuple[int, str, Longest]] = field(default_factory=list)
     refused: list[Longest] = field(default_factory=list)
+    foreseen: Foreseen | None = None
     _seen: set[str] = field(default_factory=set)
 
     def drive(self, work: Work, tasks: Sequence[Task] = ()) -> Reached:
@@ -98,6 +100,8 @@ class Replay:
             self.refused.append(one)
             return
         amount.asked(size, self.cache.add(request.prompt))
+        if self.foreseen:
+            self.foreseen.ask(request)
         heapq.heappush(self.longest, (size, request.key, one))
         if len(self.longest) > MOST_LONGEST:
             heapq.heappop(self.longest)

@@ -107,6 +107,8 @@ class _Counting:
         for restaurant in tokenise(groups.open(self.in_turn(groups, opening)), tokens, self.budget, self.job.max_reviews):
             found.chunks += len(restaurant.chunks)
             found.truncated += sum("truncated" in flags for flags in restaurant.flags.values())
+            if self.replay.foreseen:
+                self.replay.foreseen.open(restaurant.restaurant)
             if not restaurant.chunks:
                 continue
             work, name = Work(restaurant), restaurant.restaurant.restaurant_id
@@ -143,7 +145,7 @@ def _estimated(counting: _Counting, groups: Groups, dump: Dump) -> Survey:
     few, _ = grouped(part, counting.runtime, counting.tasks, job)
     whole = by_bytes(groups)
     run = counting.replay
-    apart = replace(counting, replay=Replay(run.stored, PrefixCache(run.cache.block), run.max_model_len))
+    apart = replace(counting, replay=Replay(run.stored, PrefixCache(run.cache.block), run.max_model_len, foreseen=run.foreseen))
     exact, small = apart.count(few), by_bytes(few)
     checks = [
         Check(task, stage, one.requests, real.requests + real.stored, one.prompt_tokens, real.prompt_tokens + real.stored_tokens)

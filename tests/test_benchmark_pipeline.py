@@ -96,3 +96,18 @@ def test_the_peak_of_a_plan_is_its_own_and_not_that_of_the_process_that_starts_i
     held = b"x" * (1 << 30)
     found = _plan(tmp_path / "dump", "restaurant", TerminalProgress())["plan_peak_mib"]
     assert 50 < found < 1024 == len(held) >> 20
+
+
+def test_every_step_of_the_driver_is_timed():
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs", "benchmark", "driver", "--restaurants", "20", "--workers", "2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["reviews"] > 20
+    assert found["microseconds"].keys() == {"read", "find", "send", "take", "write"}
+    assert all(value > 0 for value in [*found["microseconds"].values(), *found["store_microseconds"].values(), found["dump_bytes"]])

@@ -377,7 +377,7 @@ def test_the_options_are_those_of_analyze_with_its_environment_and_its_table_in_
     from jobs.plan import plan as command
 
     names = {param.name for param in command.params}
-    assert names == {param.name for param in analyze.params} - set(ONLY_OF_A_RUN) | {"exact_reviews", "as_json"}
+    assert names == {param.name for param in analyze.params} - set(ONLY_OF_A_RUN) | {"exact_reviews", "workers", "bandwidth", "as_json"}
     monkeypatch.setenv("REVIEW_DIGEST_ANALYZE_MODEL", str(tmp_path / "nowhere"))
     done = CliRunner().invoke(cli, ["plan", SAMPLE])
     assert isinstance(done.exception, BadConfiguration)
