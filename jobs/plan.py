@@ -49,8 +49,15 @@ def plan(exact_reviews: int, as_json: bool, **options: Any) -> None:
     progress = progress_for(quiet=False)
     asked = asked_for(shard=None, **options)
     order = ORDERS[asked.pop("order")]
-    local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
+    endpoint, machine = asked.pop("endpoint"), {name: asked.pop(name) for name in MACHINE}
     job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)
-    with tokenizer_of(local.name, local.cache.expanduser()) as model:
-        planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews)
+    if endpoint is None:
+        local = local_machine(**machine, tell=progress.stage)
+        with tokenizer_of(local.name, local.cache.expanduser()) as model:
+            planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews)
+    else:  # it is asked what it serves, and nothing else
+        from pipeline.remote.machine import RemoteMachine
+
+        with RemoteMachine(endpoint, machine["model"], machine["model_cache"], progress.stage) as elsewhere:
+            planned = make_plan(job, order, elsewhere, progress.warn, exact_reviews)
     click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))

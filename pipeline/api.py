@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import polars as pl
 
@@ -24,6 +24,9 @@ from pipeline.shard import Shard
 from pipeline.tasks.calibration import Source
 from pipeline.tasks.known import TASKS
 from pipeline.uris import is_uri, without_secrets
+
+if TYPE_CHECKING:
+    from pipeline.remote.endpoint import Endpoint
 
 Reviews = str | Path | pl.LazyFrame | pl.DataFrame | Sequence[str | Path]
 
@@ -62,6 +65,7 @@ def analyze(
     engine_options: Mapping[str, Any] | None = None,
     model_cache: Path = MODEL_CACHE,
     verbose: bool = False,
+    endpoint: Endpoint | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
     run_id: str | None = None,
@@ -71,9 +75,10 @@ def analyze(
     for are not asked again. Returns the committed run, with its frames.
 
     `reviews`: Parquet files, globs, folders or object-store URIs, or a frame with the contract's columns. `order`: a name of ORDERS.
-    `model` to `verbose`: see `machine.local_machine`. `progress` is told what happens, nobody unless it is given; `stop` is called between
-    two steps of the engine and may raise to end the run. `run_id`: the run's name, of `results.new_run_id`, where somebody has to know it
-    beforehand. `job`: see Job.
+    `model` to `verbose`: see `machine.local_machine`. `endpoint`: an engine that runs elsewhere, in place of this machine's; then only
+    `model` (for its tokenizer) and `model_cache` count of these. `progress` is told what happens, nobody unless it is given; `stop` is
+    called between two steps of the engine and may raise to end the run. `run_id`: the run's name, of `results.new_run_id`, where somebody
+    has to know it beforehand. `job`: see Job.
 
     Raises the errors of `pipeline.errors`, and what a lazy frame raises; then nothing that readers see has changed, and the same call goes
     on where this one ended.
@@ -81,13 +86,19 @@ def analyze(
     if order not in ORDERS:
         raise BadConfiguration(f"order {order!r}: no such order; there are {', '.join(ORDERS)}")
     told = progress or Silent()
-    machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
     frame, inputs = None, []
     if isinstance(reviews, (pl.DataFrame, pl.LazyFrame)):
         frame = reviews.lazy()
     else:
         inputs = [str(one) for one in ([reviews] if isinstance(reviews, (str, Path)) else reviews)]
-    return run(job_for(inputs, output, **job), ORDERS[order], machine, told, stop, frame, run_id)
+    asked = job_for(inputs, output, **job)
+    if endpoint is None:
+        machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
+        return run(asked, ORDERS[order], machine, told, stop, frame, run_id)
+    from pipeline.remote.machine import RemoteMachine  # a run on this machine needs none of it
+
+    with RemoteMachine(endpoint, model, model_cache, told.stage) as elsewhere:
+        return run(asked, ORDERS[order], elsewhere, told, stop, frame, run_id)
 
 
 def job_for(inputs: Sequence[str], output: str | Path, **options: Unpack[Options]) -> Job:

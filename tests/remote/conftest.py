@@ -1,0 +1,63 @@
+"""Fixtures: `vllm serve` and our worker under RunPod's SDK's own server, both on loopback with the embedded model."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from real_servers import KEY, SHARED, Place, arguments, free_port, serving
+
+from pipeline.engine_settings import settings
+from pipeline.models import Model
+
+UNSAID = ("disable_log_stats", "enable_logging_iteration_details", "trust_remote_code")
+"""Settings of an engine in this process that a server has no use for, or has anyway."""
+
+
+@pytest.fixture(scope="session")
+def vllm_server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Place]]:
+    """`with vllm_server() as place`: with the settings that an engine in this process has, so that answers are the same."""
+    same = {name: value for name, value in settings("cpu", SHARED).items() if name not in UNSAID}
+    more = ["--enable-prompt-tokens-details", "--enable-per-request-metrics", "--served-model-name", "embedded"]
+
+    def serve(port: int | None = None) -> AbstractContextManager[Place]:
+        port = port or free_port()
+        vllm = str(Path(sys.executable).parent / "vllm")
+        command = [vllm, "serve", str(model.folder), "--host", "127.0.0.1", "--port", str(port), *more, *arguments(same)]
+        url = f"http://127.0.0.1:{port}"
+        return serving("openai", command, url, "/health", tmp_path_factory.mktemp("vllm"), VLLM_API_KEY=KEY)
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def vllm(vllm_server: Callable[..., AbstractContextManager[Place]]) -> Iterator[Place]:
+    with vllm_server() as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def runpod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The SDK's local server has neither keys nor /cancel; all else is as on RunPod."""
+    sdk = os.environ.get("RUNPOD_SDK")
+    if not sdk:
+        pytest.skip("RUNPOD_SDK names no folder with RunPod's SDK; run `make test-remote`")
+    port = free_port()
+    command = [sys.executable, "-m", "jobs.runpod_worker", "--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)]
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(Path(sdk).resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "REVIEW_DIGEST_WORKER_DEVICE": "cpu",
+        "REVIEW_DIGEST_WORKER_ENGINE_OPTIONS": json.dumps(SHARED),
+    }
+    with serving("runpod", command, f"http://127.0.0.1:{port}", "/docs", tmp_path_factory.mktemp("runpod"), **environment) as place:
+        yield place
+
+
+@pytest.fixture(params=["vllm", "runpod"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Either of them."""
+    found: Place = request.getfixturevalue(request.param)
+    return found

@@ -1,0 +1,99 @@
+"""The embedded model elsewhere answers as it does in this process, and is kept busy."""
+
+import re
+import threading
+import time
+
+import numpy as np
+import pytest
+from real_servers import KEY, SEQUENCES
+
+from pipeline.generated import Generated
+from pipeline.order import ORDERS
+from pipeline.records import Request, Restaurant, Review, Sampling
+from pipeline.remote.endpoint import Endpoint
+from pipeline.remote.machine import RemoteMachine
+from pipeline.restaurants import tokenise
+from pipeline.run import Loop
+from pipeline.tasks import sentiment
+
+pytestmark = pytest.mark.remote
+REVIEWS, LEAST_EQUAL = 500, 0.99
+NOISE = 0.01
+"""Scores of one question differ by less between batches of another shape; then a label on its boundary may fall to either side."""
+FULL = 0.85
+
+
+@pytest.fixture(scope="module")
+def texts():
+    (table, *_) = Generated(40).tables()
+    found = table["text"].unique(maintain_order=True).to_list()[:REVIEWS]
+    assert len(found) == REVIEWS
+    return found
+
+
+@pytest.fixture
+def remote(place, tmp_path):
+    """The engine there, 32 requests in flight."""
+    with RemoteMachine(Endpoint(place.kind, place.url, SEQUENCES, key=KEY), "embedded", tmp_path, lambda what: None) as machine:
+        yield machine.engine(machine.model())
+
+
+@pytest.fixture(scope="module")
+def here(engine, tokens, fits, texts):
+    return labelled(engine, tokens, fits, texts)
+
+
+def labelled(engine, tokens, fits, texts):
+    """Sentiments by review, in restaurants of twenty."""
+    reviews = [Review(str(number), text, "en") for number, text in enumerate(texts)]
+    places = (Restaurant(f"r{start}", tuple(reviews[start : start + 20])) for start in range(0, len(reviews), 20))
+    loop = Loop([sentiment.SentimentTask(tokens, fits)], ORDERS["restaurant"], engine)
+    return {one.review_id: one for outcome in loop.run(tokenise(places, tokens, 1024)) for one in outcome.results["sentiment"]}
+
+
+def test_labels_are_those_of_the_engine_in_this_process(remote, here, tokens, fits, texts, capsys):
+    there = labelled(remote, tokens, fits, texts)
+    assert there.keys() == here.keys()
+    moved = {name: abs(there[name].score - here[name].score) for name in here}
+    differing = [name for name in here if there[name].label != here[name].label]
+    with capsys.disabled():
+        print(f"\n{len(here)} reviews, {len(differing)} labels differ, scores by {max(moved.values()):.6f} at most")  # noqa: T201
+    assert len(differing) <= (1 - LEAST_EQUAL) * len(here)
+    assert all(moved[name] < NOISE for name in differing), [(name, here[name], there[name]) for name in differing]
+
+
+def test_thirty_two_requests_in_flight_keep_the_server_full(vllm, tokens, tmp_path, capsys):
+    import httpx2
+
+    samples, done = [], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            said = httpx2.get(f"{vllm.url}/metrics", timeout=10).text
+            samples.append(float(re.search(r"^vllm:num_requests_running\{[^}]*\} (\S+)", said, re.MULTILINE)[1]))
+            time.sleep(0.1)
+
+    prompt = tokens.part("The following is a long list of dishes that guests have praised, one after another: ")
+    asked = [
+        Request(f"{number:032x}", "summary", "part", "r", np.append(prompt, tokens.part(f"{number}")), Sampling(60))
+        for number in range(6 * SEQUENCES)
+    ]
+    with RemoteMachine(Endpoint("openai", vllm.url, SEQUENCES, key=KEY), "embedded", tmp_path, lambda what: None) as machine:
+        engine = machine.engine(machine.model())
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        waiting, found = list(reversed(asked)), []
+        while waiting or engine.unfinished:
+            while waiting and engine.unfinished < engine.window:
+                engine.submit(waiting.pop(), 0)
+            found += engine.step()
+        done.set()
+        watcher.join()
+    assert all(answer.error is None for answer in found)
+    assert all(answer.first_token_s and answer.prefill_s is not None for answer in found)
+    busy = samples[len(samples) // 10 : -len(samples) // 4]  # without the beginning and the end, when fewer are left
+    mean = sum(busy) / len(busy)
+    with capsys.disabled():
+        print(f"\n{mean:.1f} of {SEQUENCES} sequences running on average, {len(busy)} samples")  # noqa: T201
+    assert mean >= FULL * SEQUENCES
