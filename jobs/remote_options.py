@@ -58,5 +58,6 @@ def endpoint_of(engine: str, engine_url: str | None, engine_revision: str | None
             raise click.UsageError(f"{name} is about an engine on this machine; {engine} is set up where it runs")
     if machine.get("feed") == "generate":
         raise click.UsageError("--feed generate is about an engine on this machine")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no torch may be meant
     kind: Kind = "openai" if engine == "openai" else "runpod"
     return Endpoint(kind, engine_url, in_flight or IN_FLIGHT, engine_revision, os.environ.get(KEY) or None)

@@ -52,11 +52,11 @@ class Server(ThreadingHTTPServer):
 
 
 class Loopback:
-    """`calls` so far; `most_at_once`: posted calls that were being answered together."""
+    """`calls` so far, `faults` among them; `most_at_once`: posted calls that were being answered together."""
 
     def __init__(self, respond: Callable[[Call], tuple[int, Any]], fault: Callable[[Call], Fault | None] = lambda call: None) -> None:
         self.calls: list[Call] = []
-        self.fault, self.most_at_once = fault, 0
+        self.fault, self.faults, self.most_at_once = fault, 0, 0
         self._respond, self._at_once, self._lock = respond, 0, threading.Lock()
         self._numbers: Counter[str] = Counter()
         outer = self
@@ -107,6 +107,7 @@ class Loopback:
 
     def _answer(self, handler: BaseHTTPRequestHandler, call: Call) -> None:
         fault = self.fault(call) or Fault()
+        self.faults += fault != Fault()
         time.sleep(fault.delay_s)
         if fault.drop:
             handler.close_connection = True

@@ -33,7 +33,7 @@ from pipeline.remote.worker import Worker
 from pipeline.runtime import Runtime
 
 ROOT = Path(__file__).parent.parent
-CLIENTS = {"httpx", "httpx2", "aiohttp", "requests", "ray"}
+CLIENTS = {"httpx", "httpx2", "aiohttp", "requests", "urllib3", "ray"}
 SETTINGS = {"dtype": "float32", "max_model_len": 4096}
 
 
@@ -224,6 +224,34 @@ def test_a_call_from_python_takes_an_endpoint_and_leaves_no_thread_behind(dump, 
     assert "remote-engine" not in {thread.name for thread in threading.enumerate()}
 
 
+MISSING = """
+import sys
+from importlib.machinery import PathFinder
+
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        missing = name.partition(".")[0] in ("vllm", "torch", "accelerate", "gguf")
+        return None if missing else super().find_spec(name, path, target)
+
+sys.meta_path = [Installed if finder is PathFinder else finder for finder in sys.meta_path]
+from jobs.__main__ import main
+main()
+"""
+
+
+def test_a_run_on_an_engine_elsewhere_needs_neither_vllm_nor_torch_here(dump, tmp_path, vllm):
+    with vllm() as server:
+        where = ["--engine", "openai", "--engine-url", server.url, "--model", "embedded", "--output", str(tmp_path / "out")]
+        done = subprocess.run(
+            [sys.executable, "-c", MISSING, "analyze", str(dump), *where], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert "PyTorch" not in done.stderr
+    assert len(asked_about(server)) > 40  # of the anchor reviews, at least those that show whether the model reads a language
+    assert committed(tmp_path / "out")["restaurants"].height == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -250,12 +278,40 @@ def test_a_key_with_a_line_end_is_refused_without_showing_it(dump, tmp_path):
     assert KEY not in done.stderr
 
 
-def test_a_run_on_this_machine_imports_nothing_of_engines_elsewhere(dump, tmp_path, model, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("pipeline.remote")]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(api, "local_machine", lambda *_: FakeMachine(model))
-    done = jobs("analyze", dump, "--output", tmp_path / "out")
+WATCHED = """
+import builtins, json, sys
+clients, real, asked, connections = set(sys.argv.pop(1).split(",")), builtins.__import__, set(), []
+
+def watched(name, globals=None, locals=None, fromlist=(), level=0):
+    wanted, by = name.partition(".")[0], str((globals or {}).get("__name__")).partition(".")[0]
+    if level == 0 and wanted in clients and wanted != by:
+        asked.add((by, wanted))
+    return real(name, globals, locals, fromlist, level)
+
+builtins.__import__ = watched
+sys.addaudithook(lambda event, arguments: connections.append(str(arguments)) if event == "socket.connect" else None)
+from pipeline import api
+from jobs.instant_machine import instant_machine
+api.local_machine = lambda *_, **__: instant_machine(lambda _: None)
+from jobs.__main__ import main
+try:
+    main()
+finally:
+    loaded = {name for name in sys.modules if name.partition(".")[0] in clients or name.startswith("pipeline.remote")}
+    print(json.dumps({"asked": sorted(asked), "loaded": sorted(loaded), "connections": connections}))
+"""
+
+
+def test_a_run_on_this_machine_opens_no_connection_and_this_program_imports_neither_ray_nor_an_http_client(dump, tmp_path):
+    """With an engine that computes nothing; vLLM's own way to one imports more. transformers imports httpx2 through huggingface_hub, and
+    accelerate urllib3 through boto3 where that is there."""
+    arguments = [",".join(CLIENTS), "analyze", str(dump), "--output", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", WATCHED, *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["connections"] == []
+    assert not {by for by, _ in found["asked"]} & {"pipeline", "jobs", "__main__"}
+    assert {name.partition(".")[0] for name in found["loaded"]} <= {"httpx2", "urllib3"}
 
 
 @pytest.mark.parametrize(

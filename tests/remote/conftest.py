@@ -3,13 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
-from real_servers import KEY, SHARED, Place, arguments, free_port, serving
+from real_servers import KEY, SHARED, Place, arguments, free_port
 
 from pipeline.engine_settings import settings
 from pipeline.models import Model
@@ -33,25 +32,15 @@ def its_name(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def vllm_server(model: Model, its_name: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Place]]:
-    """`with vllm_server() as place`: with the settings that an engine in this process has, so that answers are the same."""
+def vllm(model: Model, its_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """With the settings that an engine in this process has, so that answers are the same."""
     same = {name: value for name, value in settings("cpu", SHARED).items() if name not in UNSAID}
     more = ["--enable-prompt-tokens-details", "--enable-per-request-metrics", "--served-model-name", "embedded"]
-
-    def serve(port: int | None = None) -> AbstractContextManager[Place]:
-        port = port or free_port()
-        vllm = str(Path(sys.executable).parent / "vllm")
-        command = [vllm, "serve", str(model.folder), "--host", "127.0.0.1", "--port", str(port), *more, *arguments(same)]
-        url = f"http://127.0.0.1:{port}"
-        return serving("openai", command, url, "/health", tmp_path_factory.mktemp("vllm"), its_name, VLLM_API_KEY=KEY)
-
-    return serve
-
-
-@pytest.fixture(scope="session")
-def vllm(vllm_server: Callable[..., AbstractContextManager[Place]]) -> Iterator[Place]:
-    with vllm_server() as place:
-        yield place
+    port = str(free_port())
+    serve = [str(Path(sys.executable).parent / "vllm"), "serve", str(model.folder), "--host", "127.0.0.1", "--port", port]
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    command, key = [*serve, *more, *arguments(same)], {"VLLM_API_KEY": KEY}
+    yield from _running(Place("openai", f"http://127.0.0.1:{port}", command, "/health", its_name, log, key))
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +49,19 @@ def runpod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sdk = os.environ.get("RUNPOD_SDK")
     if not sdk:
         pytest.skip("RUNPOD_SDK names no folder with RunPod's SDK; run `make test-remote`")
-    port = free_port()
-    command = [sys.executable, "-m", "jobs.runpod_worker", "--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)]
-    environment = {
-        "REVIEW_DIGEST_WORKER_DEVICE": "cpu",
-        "REVIEW_DIGEST_WORKER_ENGINE_OPTIONS": json.dumps(SHARED),
-    }
-    url, folder = f"http://127.0.0.1:{port}", tmp_path_factory.mktemp("runpod")
-    with serving("runpod", command, url, "/docs", folder, str(Path(sdk).resolve()), **environment) as place:
+    port = str(free_port())
+    command = [sys.executable, "-m", "jobs.runpod_worker", "--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", port]
+    runs = {"REVIEW_DIGEST_WORKER_DEVICE": "cpu", "REVIEW_DIGEST_WORKER_ENGINE_OPTIONS": json.dumps(SHARED)}
+    log = tmp_path_factory.mktemp("runpod") / "log"
+    yield from _running(Place("runpod", f"http://127.0.0.1:{port}", command, "/docs", str(Path(sdk).resolve()), log, runs))
+
+
+def _running(place: Place) -> Iterator[Place]:
+    try:
+        place.start()
         yield place
+    finally:
+        place.kill()
 
 
 @pytest.fixture(params=["vllm", "runpod"])

@@ -5,9 +5,8 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,57 +16,58 @@ SEQUENCES = 32
 SHARED = {"max_model_len": 4096, "max_num_seqs": SEQUENCES, "kv_cache_memory_bytes": 1 << 30}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Place:
-    """`said`: what it writes. `kind` and `url` as the options have them."""
+    """A server in a process group of its own: its engine is a process, too. `kind` and `url` as the options have them; `probe`: a path
+    where something answers once it is there; `packages`: a folder of those that it needs beside this environment's; `log`: what it
+    writes."""
 
     kind: str
     url: str
-    process: subprocess.Popen
-    said: Path
+    command: Sequence[str]
+    probe: str
+    packages: str
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen | None = None
 
     @property
     def options(self) -> list[str]:
         return ["--engine", self.kind, "--engine-url", self.url]
 
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Returns when it answers; where it was before, if it was somewhere."""
+        import httpx2
+
+        path = os.pathsep.join([self.packages, *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": path, **self.environment}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + START_S
+        while True:
+            assert self.process.poll() is None, self.said[-4000:]
+            assert time.monotonic() < end, f"{self.kind} did not start: {self.said[-4000:]}"
+            try:
+                if httpx2.get(self.url + self.probe, timeout=5).status_code < 500:
+                    return
+            except httpx2.HTTPError:
+                time.sleep(0.5)
+
     def kill(self) -> None:
-        """All of it: the engine is a process of its own."""
-        os.killpg(self.process.pid, 9)
-        self.process.wait()
+        """All of it, with SIGKILL."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
 
 
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
-
-
-@contextmanager
-def serving(kind: str, command: list[str], url: str, probe: str, folder: Path, packages: str, **environment: str) -> Iterator[Place]:
-    """A server in a process group of its own, from the moment when something answers at `probe` to its end. `packages`: a folder of those
-    that it needs beside this environment's."""
-    import httpx2
-
-    said = folder / f"{kind}.log"
-    with said.open("ab") as log:
-        path = os.pathsep.join([packages, *filter(None, [os.environ.get("PYTHONPATH")])])
-        env = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "PYTHONPATH": path, **environment}
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
-    place = Place(kind, url, process, said)
-    try:
-        end = time.monotonic() + START_S
-        while True:
-            assert process.poll() is None, said.read_text()[-4000:]
-            assert time.monotonic() < end, f"{kind} did not start: {said.read_text()[-4000:]}"
-            try:
-                if httpx2.get(url + probe, timeout=5).status_code < 500:
-                    break
-            except httpx2.HTTPError:
-                time.sleep(0.5)
-        yield place
-    finally:
-        if process.poll() is None:
-            place.kill()
 
 
 def arguments(options: Mapping[str, object]) -> list[str]:

@@ -1,10 +1,12 @@
 """The embedded model elsewhere answers as it does in this process, and is kept busy."""
 
+import os
 import re
 import threading
 import time
 
 import numpy as np
+import polars as pl
 import pytest
 from real_servers import KEY, SEQUENCES
 
@@ -18,17 +20,18 @@ from pipeline.run import Loop
 from pipeline.tasks import sentiment
 
 pytestmark = pytest.mark.remote
-REVIEWS, LEAST_EQUAL = 500, 0.99
+REVIEWS, LEAST_EQUAL = {"openai": 500, "runpod": 100}, 0.99
 NOISE = 0.01
 """Scores of one question differ by less between batches of another shape; then a label on its boundary may fall to either side."""
-FULL = 0.85
+FULL = 0.9
 
 
 @pytest.fixture(scope="module")
 def texts():
-    (table, *_) = Generated(40).tables()
-    found = table["text"].unique(maintain_order=True).to_list()[:REVIEWS]
-    assert len(found) == REVIEWS
+    """Made-up reviews, or those of a dump that REVIEWS names."""
+    table = pl.read_parquet(os.environ["REVIEWS"]).drop_nulls("text") if "REVIEWS" in os.environ else next(iter(Generated(40).tables()))
+    found = table["text"].unique(maintain_order=True).to_list()[: max(REVIEWS.values())]
+    assert len(found) == max(REVIEWS.values())
     return found
 
 
@@ -52,48 +55,54 @@ def labelled(engine, tokens, fits, texts):
     return {one.review_id: one for outcome in loop.run(tokenise(places, tokens, 1024)) for one in outcome.results["sentiment"]}
 
 
-def test_labels_are_those_of_the_engine_in_this_process(remote, here, tokens, fits, texts, capsys):
-    there = labelled(remote, tokens, fits, texts)
-    assert there.keys() == here.keys()
-    moved = {name: abs(there[name].score - here[name].score) for name in here}
-    differing = [name for name in here if there[name].label != here[name].label]
+def test_labels_are_those_of_the_engine_in_this_process(remote, place, here, tokens, fits, texts, capsys):
+    there = labelled(remote, tokens, fits, texts[: REVIEWS[place.kind]])
+    assert len(there) == REVIEWS[place.kind]
+    moved = {name: abs(one.score - here[name].score) for name, one in there.items()}
+    both = {"here": here, "there": there}
+    differing = [name for name, one in there.items() if one.label != here[name].label]
     with capsys.disabled():
-        print(f"\n{len(here)} reviews, {len(differing)} labels differ, scores by {max(moved.values()):.6f} at most")  # noqa: T201
-    assert len(differing) <= (1 - LEAST_EQUAL) * len(here)
-    assert all(moved[name] < NOISE for name in differing), [(name, here[name], there[name]) for name in differing]
+        figures = [f"{place.kind}: {len(there)} reviews, {len(differing)} labels differ, scores by {max(moved.values()):.6f} at most"]
+        figures += [f"  {one[name].label} at {one[name].score:+.6f} {where}" for name in differing for where, one in both.items()]
+        print("", *figures, sep="\n")  # noqa: T201
+    assert len(differing) <= (1 - LEAST_EQUAL) * len(there)
+    assert all(moved[name] < NOISE for name in differing)
 
 
 def test_thirty_two_requests_in_flight_keep_the_server_full(vllm, tokens, tmp_path, capsys):
     import httpx2
 
-    samples, done = [], threading.Event()
+    running, full, fed = [], threading.Event(), threading.Event()
 
     def watch():
-        while not done.is_set():
+        full.wait()
+        while not fed.is_set():
             said = httpx2.get(f"{vllm.url}/metrics", timeout=10).text
-            samples.append(float(re.search(r"^vllm:num_requests_running\{[^}]*\} (\S+)", said, re.MULTILINE)[1]))
+            running.append(float(re.search(r"^vllm:num_requests_running\{[^}]*\} (\S+)", said, re.MULTILINE)[1]))
             time.sleep(0.1)
 
     prompt = tokens.part("The following is a long list of dishes that guests have praised, one after another: ")
     asked = [
-        Request(f"{number:032x}", "summary", "part", "r", np.append(prompt, tokens.part(f"{number}")), Sampling(60))
-        for number in range(6 * SEQUENCES)
+        Request(f"{number:032x}", "summary", "part", "r", np.append(prompt, tokens.part(f"{number}")), Sampling(16 + number % 17))
+        for number in range(5 * SEQUENCES)
     ]
+    watcher = threading.Thread(target=watch, daemon=True)
     with RemoteMachine(Endpoint("openai", vllm.url, SEQUENCES, key=KEY), "embedded", tmp_path, lambda what: None) as machine:
         engine = machine.engine(machine.model())
-        watcher = threading.Thread(target=watch)
         watcher.start()
-        waiting, found = list(reversed(asked)), []
+        waiting, found = asked[::-1], []
         while waiting or engine.unfinished:
             while waiting and engine.unfinished < engine.window:
                 engine.submit(waiting.pop(), 0)
+            if not waiting:  # from here on fewer and fewer are left
+                fed.set()
             found += engine.step()
-        done.set()
-        watcher.join()
+            if found:
+                full.set()
+        watcher.join(10)
     assert all(answer.error is None for answer in found)
     assert all(answer.first_token_s and answer.prefill_s is not None for answer in found)
-    busy = samples[len(samples) // 10 : -len(samples) // 4]  # without the beginning and the end, when fewer are left
-    mean = sum(busy) / len(busy)
+    mean, at_most = sum(running) / len(running), sum(number == SEQUENCES for number in running) / len(running)
     with capsys.disabled():
-        print(f"\n{mean:.1f} of {SEQUENCES} sequences running on average, {len(busy)} samples")  # noqa: T201
+        print(f"\n{mean:.1f} of {SEQUENCES} sequences running on average, all of them in {at_most:.0%} of {len(running)} samples")  # noqa: T201
     assert mean >= FULL * SEQUENCES
