@@ -177,10 +177,22 @@ def test_a_request_that_always_fails_while_others_do_not_fails_alone(started):
         return Fault(status=500) if call.body["prompt"][0] == 3 else Fault(delay_s=0.05 * call.body["prompt"][0])
 
     with Loopback(as_vllm(IDS), after_the_probes(one_bad)) as server:
-        asked = requests(20)
+        asked = requests(60)
         found = answers_of(started(server), asked)
         assert [key for key, answer in found.items() if answer.error] == [asked[2].key]
         assert "HTTP 500" in found[asked[2].key].error
+
+
+def test_a_server_that_says_later_is_asked_until_it_answers_as_long_as_it_answers_others(started):
+    def later(call):
+        first = call.body["prompt"][0]
+        return Fault(delay_s=0.01 * first) if first != 3 else Fault(status=429) if call.number <= 3 * QUICK.attempts else None
+
+    with Loopback(as_vllm(IDS), after_the_probes(later)) as server:
+        asked = requests(200)
+        found = answers_of(started(server, in_flight=256), asked)
+        assert [key for key, answer in found.items() if answer.error] == []
+        assert max(call.number for call in asked_about(server)) == 3 * QUICK.attempts + 1
 
 
 def test_a_server_that_asks_to_wait_is_left_alone_that_long_by_all(started):
@@ -232,6 +244,14 @@ def test_a_server_that_is_not_there_is_to_be_tried_again_and_nobody_is_suspected
     with pytest.raises(TryAgain, match="cannot be reached") as raised:
         started(url)
     assert not isinstance(raised.value, EngineDied)
+
+
+def test_a_server_that_sends_elsewhere_is_not_followed_with_the_key(started):
+    with Loopback(as_vllm(IDS)) as other, Loopback(as_vllm(IDS)) as server:
+        server.fault = lambda call: Fault(status=307, headers={"Location": other.url + call.path})
+        with pytest.raises(BadConfiguration, match="somewhere else"):
+            started(server)
+        assert other.calls == []
 
 
 @pytest.mark.parametrize("status", [401, 403])

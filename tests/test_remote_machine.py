@@ -4,6 +4,7 @@ on this machine."""
 import functools
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -269,6 +270,32 @@ def test_options_that_do_not_go_together_are_refused(dump, tmp_path, arguments, 
     done = jobs("analyze", dump, "--output", tmp_path / "out", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_the_options_that_count_are_printed_without_the_key_and_without_what_an_address_hides(dump):
+    where = ["--engine", "openai", "--engine-url", "https://me:hidden@gpu-1/v1?token=hidden", "--in-flight", "8"]
+    for command in ("analyze", "plan"):
+        done = jobs(command, dump, *where, "--print-config", REVIEW_DIGEST_ENGINE_KEY=KEY)
+        assert (done.returncode, "in-flight = 8" in done.stdout, "gpu-1" in done.stdout) == (0, True, True), done.stderr
+        assert not {KEY, "hidden"} & set(re.findall(r"[\w-]+", done.stdout + done.stderr))
+
+
+def test_there_is_no_other_place_for_the_key_than_the_environment(dump, tmp_path):
+    (tmp_path / "night.toml").write_text(f'[analyze]\nengine-key = "{KEY}"\n')
+    for arguments in (["--config", tmp_path / "night.toml", "analyze", dump], ["analyze", dump, "--engine-key", KEY]):
+        done = jobs(*arguments, "--output", tmp_path / "out")
+        assert done.returncode == 2
+        assert "engine-key" in done.stderr
+        assert KEY not in done.stderr
+
+
+def test_queries_are_expanded_by_an_engine_elsewhere(tmp_path, vllm, write_dump):
+    queries = write_dump(tmp_path / "queries.parquet", [{"query_id": str(i), "text": f"good soup {i}"} for i in range(3)])
+    with vllm() as server:
+        where = ["--engine", "openai", "--engine-url", server.url, "--model", "embedded", "--output", tmp_path / "out"]
+        done = jobs("expand-queries", queries, *where, "--max-failed", "100%", REVIEW_DIGEST_ENGINE_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+        assert len(asked_about(server)) >= 3
 
 
 def test_a_key_with_a_line_end_is_refused_without_showing_it(dump, tmp_path):

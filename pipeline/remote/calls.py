@@ -2,7 +2,7 @@
 
 Tried again are 429, 5xx and lost connections, nothing else: every other refusal would be the same the next time. A call whose tries are
 used up has failed alone where others were answered since its first failure; where none was, the endpoint is down and the run ends, to be
-started again.
+started again. 429 says only "later": as long as others are answered, its tries are not used up.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Calls:
         patience, began = self._endpoint.patience, time.monotonic()
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         ends, taken, tried = began + patience.total_s, False, 0
-        failing = float("inf")
-        while tried < patience.attempts:
+        failing, later = float("inf"), False
+        while tried < patience.attempts or (later and self._answered >= failing):
             wait = self._wait(tried)
             if time.monotonic() + wait > ends:
                 break
@@ -85,13 +85,13 @@ class Calls:
                         method, path, content=content, headers={"Content-Type": "application/json"} if content else None
                     )
             except (self._lost, TimeoutError) as error:
-                failing = min(failing, time.monotonic())
+                failing, later = min(failing, time.monotonic()), False
                 taken = taken or not isinstance(error, self._unsent)
                 self.trouble = f"{type(error).__name__}: {self._plain(str(error))}".removesuffix(": ")
                 continue
             status = response.status_code
             if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                failing = min(failing, time.monotonic())
+                failing, later = min(failing, time.monotonic()), status == HTTPStatus.TOO_MANY_REQUESTS
                 taken = taken or status not in NOT_TAKEN
                 self.trouble = f"HTTP {status}: {self._reason(response)}".removesuffix(": ")
                 asked = asked_to_wait(response.headers.get("Retry-After"))

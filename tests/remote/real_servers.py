@@ -32,10 +32,6 @@ class Place:
     process: subprocess.Popen | None = None
 
     @property
-    def options(self) -> list[str]:
-        return ["--engine", self.kind, "--engine-url", self.url]
-
-    @property
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
