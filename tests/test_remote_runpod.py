@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,25 @@ def test_many_requests_go_as_few_jobs_in_order_and_every_answer_finds_its_reques
         assert [said["key"] for job in jobs(server) for said in job] == [request.key for request in asked]
         assert [said["rank"] for job in jobs(server) for said in job] == list(range(30))
         assert {call.headers["Authorization"] for call in server.calls} == {"Bearer rp-key"}
+
+
+def test_answers_of_one_token_do_not_wait_for_long_ones_and_what_follows_them_goes_together(started):
+    with Loopback(as_runpod(worker())) as server:
+        engine = started(server)
+        labels, texts = requests(20), [replace(request, key=f"t{request.key}") for request in requests(6, Sampling(80))]
+        for rank, request in enumerate(one for pair in zip(labels, texts, strict=False) for one in pair):
+            engine.submit(request, rank)
+        waiting, found = labels[6:], []
+        while engine.unfinished:
+            answers = engine.step()
+            found += answers
+            for request in waiting[: len(answers)]:
+                engine.submit(request, 0)
+            waiting = waiting[len(answers) :]
+        assert len(found) == 26
+        assert all(len({bool(said.get("choices")) for said in job}) == 1 for job in jobs(server))
+        assert [len(job) for job in jobs(server)][:2] == [6, 6]
+        assert len(jobs(server)) <= 6
 
 
 def test_a_job_is_told_when_it_may_be_forgotten(started):

@@ -26,6 +26,8 @@ TELL_S = 60.0
 
 Ranked = tuple[Request, int]
 """A request and its rank, lower first."""
+Deliver = Callable[[Sequence[Answer]], None]
+"""Takes answers that have come together, so that what follows them goes together, too."""
 
 
 class Transport(Protocol):
@@ -44,7 +46,7 @@ class Transport(Protocol):
         """Requests that go together, in order."""
         ...
 
-    async def ask(self, parcel: Sequence[Ranked], deliver: Callable[[Answer], None]) -> None:
+    async def ask(self, parcel: Sequence[Ranked], deliver: Deliver) -> None:
         """Delivers one answer for each, a failed one where there is none. Raises a JobError where the run cannot go on."""
         ...
 
@@ -60,7 +62,7 @@ class RemoteEngine:
         self._transport, self._calls, self._thread, self._tell = transport, calls, thread, tell
         self._inside: set[str] = set()
         self._new: list[Ranked] = []
-        self._arrived: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[Sequence[Answer] | BaseException] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # touched in the loop's thread alone
         self._told, self._told_at = calls.tried_again, float("-inf")
@@ -106,7 +108,7 @@ class RemoteEngine:
             if isinstance(one, BaseException):
                 self._failure = self._failure or one
             else:
-                yield one
+                yield from one
 
     def _begin(self, parcel: Sequence[Ranked]) -> None:
         task = asyncio.get_running_loop().create_task(self._ask(parcel))

@@ -7,17 +7,17 @@ what such a server has to offer, its likeliest tokens before the mask, are somet
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
 import numpy as np
 
 from pipeline.errors import BadConfiguration
-from pipeline.records import Answer, Request, Sampling
+from pipeline.records import Request, Sampling
 from pipeline.remote import completions
 from pipeline.remote.calls import Calls, GaveUp, Refused
 from pipeline.remote.endpoint import Endpoint
-from pipeline.remote.engine import Ranked
+from pipeline.remote.engine import Deliver, Ranked
 from pipeline.remote.served import PROBE, Served, compare_tokens
 from pipeline.tokens import Tokens
 
@@ -70,7 +70,7 @@ class OpenAIServer:
     def parcels(self, requests: Sequence[Ranked]) -> Iterator[Sequence[Ranked]]:
         return ([one] for one in requests)
 
-    async def ask(self, parcel: Sequence[Ranked], deliver: Callable[[Answer], None]) -> None:
+    async def ask(self, parcel: Sequence[Ranked], deliver: Deliver) -> None:
         for request, rank in parcel:
             began = time.monotonic()
             asked = completions.body(request, self._model, rank if self._priorities else None)
@@ -79,8 +79,8 @@ class OpenAIServer:
             except Refused as error:
                 if error.status == HTTPStatus.NOT_FOUND:  # so would all the others be
                     raise BadConfiguration(f"{self._url} does not serve {self._model} any more: {error}") from None
-                deliver(completions.failed(request, f"refused by the engine: {error}"))
+                deliver([completions.failed(request, f"refused by the engine: {error}")])
             except GaveUp as error:
-                deliver(completions.failed(request, f"the engine did not answer: {error}"))
+                deliver([completions.failed(request, f"the engine did not answer: {error}")])
             else:
-                deliver(completions.answer(request, found, time.monotonic() - began))
+                deliver([completions.answer(request, found, time.monotonic() - began)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +21,7 @@ from pipeline.records import Answer
 from pipeline.remote import completions, wire
 from pipeline.remote.calls import Calls, GaveUp, Refused
 from pipeline.remote.endpoint import Endpoint
-from pipeline.remote.engine import Ranked
+from pipeline.remote.engine import Deliver, Ranked
 from pipeline.remote.served import Served, compare_tokens
 from pipeline.tokens import Tokens
 
@@ -77,6 +77,12 @@ class RunPodEndpoint:
         return None
 
     def parcels(self, requests: Sequence[Ranked]) -> Iterator[Sequence[Ranked]]:
+        """Those of one token go apart: a job is answered when its last request is, and an answer of a hundred tokens would keep theirs, and
+        their places in flight, for seconds. What shares a prefix beyond a review is of one kind."""
+        yield from self._cut([one for one in requests if one[0].sampling.choices])
+        yield from self._cut([one for one in requests if not one[0].sampling.choices])
+
+    def _cut(self, requests: Sequence[Ranked]) -> Iterator[Sequence[Ranked]]:
         parcel: list[Ranked] = []
         size = 0
         for one in requests:
@@ -89,7 +95,7 @@ class RunPodEndpoint:
         if parcel:
             yield parcel
 
-    async def ask(self, parcel: Sequence[Ranked], deliver: Callable[[Answer], None], tries: int = 1) -> None:
+    async def ask(self, parcel: Sequence[Ranked], deliver: Deliver, tries: int = 1) -> None:
         try:
             answers = self._read(await self._job(wire.requests(parcel)))
         except JobFailed as error:
@@ -101,10 +107,9 @@ class RunPodEndpoint:
             answers = {request.key: completions.failed(request, f"refused by the engine: {error}") for request, _ in parcel}
         except GaveUp as error:
             answers = {request.key: completions.failed(request, f"the engine did not answer: {error}") for request, _ in parcel}
-        for request, _ in parcel:
-            deliver(answers.get(request.key) or completions.failed(request, "the worker left this request out"))
+        deliver([answers.get(request.key) or completions.failed(request, "the worker left this request out") for request, _ in parcel])
 
-    async def _ask_again(self, parcel: Sequence[Ranked], deliver: Callable[[Answer], None], tries: int, error: JobFailed) -> None:
+    async def _ask_again(self, parcel: Sequence[Ranked], deliver: Deliver, tries: int, error: JobFailed) -> None:
         if self._failed_in_a_row >= MOST_FAILED:
             raise EngineDied(f"{self._url}: the last {self._failed_in_a_row} jobs failed ({error}); look at the endpoint's logs")
         if len(parcel) > 1:
@@ -113,7 +118,7 @@ class RunPodEndpoint:
         elif tries < TRIES_ALONE:  # its worker may have died of another job's request
             await self.ask(parcel, deliver, tries + 1)
         else:
-            deliver(completions.failed(parcel[0][0], f"its job failed {tries} times: {error}"))
+            deliver([completions.failed(parcel[0][0], f"its job failed {tries} times: {error}")])
 
     async def _job(self, asked: dict[str, Any]) -> dict[str, Any]:
         """The output of a job that is run to its end; one that is not waited for any more is cancelled. Raises JobFailed."""

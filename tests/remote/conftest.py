@@ -61,7 +61,7 @@ def _running(place: Place) -> Iterator[Place]:
         place.start()
         yield place
     finally:
-        place.kill()
+        place.stop()
 
 
 @pytest.fixture(params=["vllm", "runpod"])

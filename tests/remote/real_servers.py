@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-START_S = 300
+START_S, STOP_S = 300, 20
 KEY = "loopback-key"
 SEQUENCES = 32
 SHARED = {"max_model_len": 4096, "max_num_seqs": SEQUENCES, "kv_cache_memory_bytes": 1 << 30}
@@ -55,9 +56,19 @@ class Place:
 
     def kill(self) -> None:
         """All of it, with SIGKILL."""
+        self._end(signal.SIGKILL, None)
+
+    def stop(self) -> None:
+        """As a person does it, so that no shared memory stays."""
+        try:
+            self._end(signal.SIGTERM, STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _end(self, number: int, wait_s: float | None) -> None:
         if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait()
+            os.killpg(self.process.pid, number)
+            self.process.wait(wait_s)
 
 
 def free_port() -> int:
