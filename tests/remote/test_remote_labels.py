@@ -58,6 +58,7 @@ def labelled(engine, tokens, fits, texts):
 def test_labels_are_those_of_the_engine_in_this_process(remote, place, here, tokens, fits, texts, capsys):
     there = labelled(remote, tokens, fits, texts[: REVIEWS[place.kind]])
     assert len(there) == REVIEWS[place.kind]
+    assert {one.label for one in there.values()} >= {"positive", "negative"}
     moved = {name: abs(one.score - here[name].score) for name, one in there.items()}
     both = {"here": here, "there": there}
     differing = [name for name, one in there.items() if one.label != here[name].label]
