@@ -166,6 +166,18 @@ def test_a_runpod_endpoint_gives_the_results_of_its_worker_s_engine_and_shares_t
     assert here.loaded == 1
 
 
+def test_shards_of_a_run_elsewhere_are_merged_to_the_results_of_one(dump, tmp_path, vllm):
+    with vllm() as server:
+        assert analyze(dump, tmp_path / "one", server).returncode == 0
+        for number in ("1/2", "2/2"):
+            done = analyze(dump, tmp_path / "many", server, "--shard", number)
+            assert done.returncode == 0, done.stderr
+        where = ["--engine", "openai", "--engine-url", server.url, "--model", "embedded"]
+        done = jobs("merge", dump, "--output", tmp_path / "many", "--shards", "2", *where)
+        assert done.returncode == 0, done.stderr
+    assert_equal(committed(tmp_path / "many"), committed(tmp_path / "one"))
+
+
 def identity(kind, server, revision=None, name="embedded"):
     with RemoteMachine(Endpoint(kind, server.url, revision=revision, patience=QUICK), name, Path("cache"), lambda what: None) as machine:
         return Runtime(machine).identity
