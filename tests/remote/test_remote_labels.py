@@ -23,7 +23,8 @@ pytestmark = pytest.mark.remote
 REVIEWS, LEAST_EQUAL = {"openai": 500, "runpod": 100}, 0.99
 NOISE = 0.01
 """Scores of one question differ by less between batches of another shape; then a label on its boundary may fall to either side."""
-FULL = 0.9
+FULL = 0.85
+"""Of the sequences. An answer of 24 tokens is counted after 23 steps, and its place is empty for one: no more than 23 of 25 can be seen."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_thirty_two_requests_in_flight_keep_the_server_full(vllm, tokens, tmp_pa
         watcher.join(10)
     assert all(answer.error is None for answer in found)
     assert all(answer.first_token_s and answer.prefill_s is not None for answer in found)
-    mean, at_most = sum(running) / len(running), sum(number == SEQUENCES for number in running) / len(running)
+    mean = sum(running) / len(running)
     with capsys.disabled():
-        print(f"\n{mean:.1f} of {SEQUENCES} sequences running on average, all of them in {at_most:.0%} of {len(running)} samples")  # noqa: T201
+        print(f"\n{mean:.1f} of {SEQUENCES} sequences running on average, {len(running)} samples")  # noqa: T201
     assert mean >= FULL * SEQUENCES
