@@ -6,19 +6,20 @@ MODEL  ?=
 ARGS   ?=
 DEVICE ?= $(shell if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then echo gpu; else echo cpu; fi)
 TESTS  ?= tests
-LONG   := kill or cloud or package or browser or ray
+LONG   := kill or cloud or package or browser or ray or remote
 CHROMIUM ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 LOCK  := requirements-$(DEVICE).lock
 STAMP := $(VENV)/installed-$(DEVICE)
+RUNPOD := $(VENV)/runpod-sdk
 
 AIRFLOW      := .venv-airflow
 AIRFLOW_LOCK := requirements-airflow.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup model run bench test test-kill test-cloud test-package test-report test-airflow lint readme lock clean
+.PHONY: help setup model run bench test test-kill test-cloud test-package test-ray test-remote test-report test-airflow lint readme lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,17 @@ test-airflow: $(STAMP) $(AIRFLOW)/installed ## the DAGs of jobs/dags, run by Air
 
 $(AIRFLOW)/installed: $(AIRFLOW_LOCK) .ci/install-airflow | $(STAMP)
 	@bash .ci/install-airflow $(AIRFLOW_LOCK) $(AIRFLOW) $(BIN) && touch $@
+
+test-ray: $(STAMP) ## run the tests on a Ray cluster of two nodes on this machine, with the real model, too
+	@$(BIN)/python -m pytest -m ray $(TESTS)
+
+test-remote: $(STAMP) $(RUNPOD)/installed ## run the tests with a real vLLM server and RunPod's SDK on this machine
+	@RUNPOD_SDK=$(RUNPOD) $(BIN)/python -m pytest -m remote $(TESTS)
+
+# RunPod's SDK and vLLM want different versions of fastapi: it stands in a folder of its own, and works with vLLM's.
+$(RUNPOD)/installed: requirements-runpod.lock $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target $(RUNPOD) --requirement $<
+	@touch $@
 
 bench: $(STAMP) ## this job beside other ways to ask the same, on INPUT (made-up reviews when none is given)
 	@$(BIN)/python -m jobs benchmark ways $(if $(filter file,$(origin INPUT)),,$(INPUT)) --device $(DEVICE) --output bench $(if $(MODEL),--model $(MODEL)) $(ARGS)

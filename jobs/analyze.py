@@ -16,6 +16,7 @@ from jobs.machine_options import machine_options
 from jobs.observed import Run
 from jobs.options import parse_columns, parse_inputs, parse_levels, parse_moment, parse_shard, parse_tasks
 from jobs.priority_options import make_priorities, priority_options
+from jobs.remote_options import endpoint_of, remote_options
 from jobs.report import at_the_end
 from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
@@ -92,6 +93,7 @@ MOST_NAMED = 10
 @cluster_options
 @run_options("restaurants", output="results")
 @watch_options
+@remote_options
 @machine_options
 def analyze(
     max_failed: tuple[float, bool], skip_exit_code: int, quiet: bool, no_report: bool, metrics: Path | None, **options: Any
@@ -151,6 +153,10 @@ def asked_for(
     urgent: Sequence[str],
     max_overtake: int | None,
     max_wait: timedelta | None,
+    engine: str,
+    engine_url: str | None,
+    engine_revision: str | None,
+    in_flight: int | None,
     engine_option: Mapping[str, Any],
     shard: Shard | None,
     recalibrate: bool,
@@ -184,6 +190,7 @@ def asked_for(
         "recalibrate": recalibrate,
         "verbose": verbose,
         "cluster": cluster_of(on, ray_address, workers, gpus_per_worker, cpus_per_worker, verbose),
+        "endpoint": endpoint_of(engine, engine_url, engine_revision, in_flight, engine_option=engine_option, **others),
     }
 
 

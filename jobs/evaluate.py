@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from jobs.machine_options import machine_options, make_machine
+from jobs.machine_options import machine_options, make_any_machine
 from jobs.options import parse_columns, parse_output, parse_tasks
 from jobs.progress import TerminalProgress
+from jobs.remote_options import remote_options
 from jobs.stop import StopSignals
 from pipeline.errors import JobError
 from pipeline.evaluation import output as files
@@ -44,6 +45,7 @@ from pipeline.tokens import Tokens
 )
 @click.option("--seed", type=int, default=7, help="Of the samples and the intervals.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON in place of the table.")
+@remote_options
 @machine_options
 def evaluate(
     inputs: Sequence[str],
@@ -76,7 +78,7 @@ def evaluate(
     what = Evaluation(tasks, sample, restaurants, seed, neutral, label_column, summaries)
     dump = read(inputs, column)
     samples = draw(dump, what)
-    local = make_machine(**machine, tell=progress.stage)
+    local = make_any_machine(**machine, tell=progress.stage)
     model = local.model()
     tokens = Tokens(model.folder)
     try:

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from jobs.machine_options import machine_options, make_machine
+from jobs.machine_options import machine_options, make_any_machine
 from jobs.observed import Run
 from jobs.options import columns_of, parse_inputs
+from jobs.remote_options import remote_options
 from jobs.run_options import costs, exit_code, missing_line, partition, results_line, run_options, statuses, store_folder, table
 from jobs.stop import StopSignals
 from jobs.watch_options import observed, progress_for, watch_options
@@ -32,6 +33,7 @@ from pipeline.reviews import Selection
 @click.option("--column", multiple=True, callback=columns_of(QUERIES), metavar="NAME=YOURS", help="Your name of a column. Repeatable.")
 @run_options("queries", output="expanded")
 @watch_options
+@remote_options
 @machine_options
 def expand_queries(
     queries: Sequence[str],
@@ -82,7 +84,7 @@ def expand_queries(
     rule, run = choose(order, use_priority_queue, priority_by_prefill_cost), Run("expand-queries", queries, output, date)
     with observed(run, metrics, progress) as watched:
         try:
-            done = watched.done = expand(job, rule, make_machine(**machine, tell=progress.stage), progress, stop, run.run_id)
+            done = watched.done = expand(job, rule, make_any_machine(**machine, tell=progress.stage), progress, stop, run.run_id)
         except JobError:
             stop()  # an engine that dies after a stop signal is part of the stop
             raise

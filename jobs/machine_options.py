@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from jobs.masking import is_secret
+from jobs.remote_options import endpoint_of
 from pipeline.machine import MODEL_CACHE, LocalMachine, local_machine
+
+if TYPE_CHECKING:
+    from pipeline.remote.machine import RemoteMachine
 
 NUMBERS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,3 +83,15 @@ def engine_options(command: F) -> F:
 def make_machine(engine_option: Mapping[str, Any], **options: Any) -> LocalMachine:
     """From the options of `machine_options`, and whom to `tell`."""
     return local_machine(engine_options=engine_option, **options)
+
+
+def make_any_machine(
+    engine: str, engine_url: str | None, engine_revision: str | None, in_flight: int | None, **options: Any
+) -> LocalMachine | RemoteMachine:
+    """Also from those of `remote_options`."""
+    endpoint = endpoint_of(engine, engine_url, engine_revision, in_flight, **options)
+    if endpoint is None:
+        return make_machine(**options)
+    from pipeline.remote.machine import RemoteMachine
+
+    return RemoteMachine(endpoint, options["model"], options["model_cache"], options["tell"])

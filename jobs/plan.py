@@ -64,9 +64,16 @@ def plan(exact_reviews: int, workers: int | None, bandwidth: float, as_json: boo
     asked = asked_for(shard=None, verbose=False, **alone, **options)
     order = ORDERS[asked.pop("order")]
     del asked["cluster"], asked["verbose"]
-    local = local_machine(**{name: asked.pop(name) for name in MACHINE}, tell=progress.stage)
+    endpoint, machine = asked.pop("endpoint"), {name: asked.pop(name) for name in MACHINE}
     job = job_for(asked.pop("reviews"), asked.pop("output"), **asked)
     fleet = Fleet(workers, 1e6 * bandwidth) if workers else None
-    with tokenizer_of(local.name, local.cache.expanduser()) as model:
-        planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews, fleet)
+    if endpoint is None:
+        local = local_machine(**machine, tell=progress.stage)
+        with tokenizer_of(local.name, local.cache.expanduser()) as model:
+            planned = make_plan(job, order, Unloaded.of(local, model), progress.warn, exact_reviews, fleet)
+    else:  # it is asked what it serves, and nothing else
+        from pipeline.remote.machine import RemoteMachine
+
+        with RemoteMachine(endpoint, machine["model"], machine["model_cache"], progress.stage) as elsewhere:
+            planned = make_plan(job, order, elsewhere, progress.warn, exact_reviews, fleet)
     click.echo(json.dumps(planned.plain(), indent=2) if as_json else page(planned))

@@ -71,6 +71,6 @@ def _shown(param: click.Parameter, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     key, is_pair, _ = value.partition("=")
-    if is_pair and is_secret(key):
+    if is_pair and is_secret(key) and "://" not in key:
         return f"{key}={MASK}"
     return MASK if is_secret(typed_name(param)) else masked(value)

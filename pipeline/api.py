@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import polars as pl
 
@@ -27,6 +27,9 @@ from pipeline.shard import Shard
 from pipeline.tasks.calibration import Source
 from pipeline.tasks.known import TASKS
 from pipeline.uris import is_uri, without_secrets
+
+if TYPE_CHECKING:
+    from pipeline.remote.endpoint import Endpoint
 
 Reviews = str | Path | pl.LazyFrame | pl.DataFrame | Sequence[str | Path]
 
@@ -65,6 +68,7 @@ def analyze(
     engine_options: Mapping[str, Any] | None = None,
     model_cache: Path = MODEL_CACHE,
     verbose: bool = False,
+    endpoint: Endpoint | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
     run_id: str | None = None,
@@ -75,9 +79,10 @@ def analyze(
     for are not asked again. Returns the committed run, with its frames.
 
     `reviews`: Parquet files, globs, folders or object-store URIs, or a frame with the contract's columns. `order`: a name of ORDERS.
-    `model` to `verbose`: see `machine.local_machine`. `progress` is told what happens, nobody unless it is given; `stop` is called between
-    two steps of the engine and may raise to end the run. `run_id`: the run's name, of `results.new_run_id`, where somebody has to know it
-    beforehand. `cluster`: whose workers do the work, in place of this machine's engine. `job`: see Job.
+    `model` to `verbose`: see `machine.local_machine`. `endpoint`: an engine that runs elsewhere, in place of this machine's; then only
+    `model` (for its tokenizer) and `model_cache` count of these. `cluster`: whose workers do the work, in place of this machine's engine.
+    `progress` is told what happens, nobody unless it is given; `stop` is called between two steps of the engine and may raise to end the
+    run. `run_id`: the run's name, of `results.new_run_id`, where somebody has to know it beforehand. `job`: see Job.
 
     Raises the errors of `pipeline.errors`, and what a lazy frame raises; then nothing that readers see has changed, and the same call goes
     on where this one ended.
@@ -90,13 +95,20 @@ def analyze(
         frame = reviews.lazy()
     else:
         inputs = [str(one) for one in ([reviews] if isinstance(reviews, (str, Path)) else reviews)]
-    made = job_for(inputs, output, **job)
+    asked = job_for(inputs, output, **job)
+    if cluster and endpoint:
+        raise BadConfiguration("workers have engines of their own: work on a cluster or with an engine elsewhere, not both")
     with ExitStack() as until_done:
-        if cluster is None:
-            machine: Machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
+        machine: Machine
+        if cluster:
+            machine = until_done.enter_context(cluster.machine(asked, order, told, model, device, feed, engine_options, model_cache))
+        elif endpoint:
+            from pipeline.remote.machine import RemoteMachine  # a run on this machine needs none of it
+
+            machine = until_done.enter_context(RemoteMachine(endpoint, model, model_cache, told.stage))
         else:
-            machine = until_done.enter_context(cluster.machine(made, order, told, model, device, feed, engine_options, model_cache))
-        return run(made, ORDERS[order], machine, told, stop, frame, run_id)
+            machine = local_machine(model, device, feed, engine_options, model_cache, verbose, told.stage)
+        return run(asked, ORDERS[order], machine, told, stop, frame, run_id)
 
 
 def job_for(inputs: Sequence[str], output: str | Path, **options: Unpack[Options]) -> Job:

@@ -123,12 +123,14 @@ OUTPUT_TOKENS: Mapping[tuple[str, str], float] = {
     (name, stage): tokens for name, kind in KINDS.items() for stage, tokens in kind.output_tokens.items()
 }
 """Mean of an answer of the embedded model, in 1,087 requests about 30 restaurants; one token for the questions whose answer is one."""
+_GPU = CostModel(step_s=0.01, prefill_s=1 / 20_000, decode_s=1 / 2_000, output_tokens=OUTPUT_TOKENS)
 ASSUMED: Mapping[str, CostModel] = {
     "cpu": CostModel(step_s=0.0, prefill_s=1 / 600, decode_s=1 / 200, output_tokens=OUTPUT_TOKENS),
-    "gpu": CostModel(step_s=0.01, prefill_s=1 / 20_000, decode_s=1 / 2_000, output_tokens=OUTPUT_TOKENS),
+    "gpu": _GPU,
+    "remote": _GPU,
 }
 """Rates before any run was measured. cpu: the embedded model on two cores, about 600 uncached prompt tokens/s and 200 output tokens/s, all
-that a step costs included. gpu: a guess for a model of a few billion parameters; nothing was measured."""
+that a step costs included. gpu: a guess for a model of a few billion parameters; nothing was measured. remote: a GPU, most likely."""
 
 
 def assumed(device: str) -> CostModel:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from heapq import heapreplace
 
+LEAST_S = 60.0
+"""Of work in a piece, but for the last ones: its tail, in which an engine is not full, is seconds."""
 ROUNDS = (0.7, 0.2, 0.1)
 """Shares of all work that go out one after another."""
 

@@ -29,10 +29,6 @@ EXACT_REQUESTS = 400_000
 """Up to so many are simulated, those of every number of workers counted: some 15 s of one core."""
 
 
-LEAST_S = 60.0
-"""Of predicted work in a piece, but for the last ones: its tail, in which an engine is not full, is seconds."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What a plan is asked about: up to so many `workers`. `bandwidth`: of each one's network, bytes a second. `rates` and `load_s`: None

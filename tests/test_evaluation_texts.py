@@ -293,7 +293,7 @@ class Machine(FakeMachine):
 def command(model, tmp_path, write_dump, monkeypatch):
     """`command(*arguments)`: what `evaluate` prints of a dump, with no model behind it."""
     dump = write_dump(tmp_path / "dump.parquet", rows().to_dict(as_series=False))
-    monkeypatch.setattr("jobs.evaluate.make_machine", lambda **_: Machine(model))
+    monkeypatch.setattr("jobs.evaluate.make_any_machine", lambda **_: Machine(model))
     monkeypatch.setattr("jobs.evaluate.StopSignals", Stop)
     monkeypatch.setattr(sentiment, "fit", lambda raw: {one.language: Fit(0.01, 5.0, 0.95, 0.9, 80) for one in raw})
 

@@ -17,7 +17,7 @@ def machine(model, patched, monkeypatch):
     def use(**engine):
         made = lambda *_, **__: Machine(model, text=text_of, **engine)  # noqa: E731
         monkeypatch.setattr(api, "local_machine", made)
-        monkeypatch.setattr("jobs.expand_queries.make_machine", made)
+        monkeypatch.setattr("jobs.expand_queries.make_any_machine", made)
 
     use()
     return use

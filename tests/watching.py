@@ -42,7 +42,7 @@ def watched(folder, model, patch, **engine) -> Watched:
         return found.machines[-1]
 
     patch.setattr(api, "local_machine", machine)
-    patch.setattr(expand_queries, "make_machine", machine)
+    patch.setattr(expand_queries, "make_any_machine", machine)
     return found
 
 

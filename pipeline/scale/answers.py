@@ -13,7 +13,7 @@ from pipeline.beside import Beside
 from pipeline.collected import Collected
 from pipeline.comparing import Comparing, stands
 from pipeline.costs import CostModel
-from pipeline.dealing import deal, pieces
+from pipeline.dealing import LEAST_S, deal, pieces
 from pipeline.dump import Dump
 from pipeline.job import Job, Progress, Stop
 from pipeline.records import Praise
@@ -28,9 +28,6 @@ from pipeline.summed import summed
 from pipeline.taken import delayed
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import Stand
-
-LEAST_S = 60.0
-"""Of work in a piece, but for the last ones: its tail, in which an engine is not full, is seconds."""
 
 
 def answer_on(
