@@ -12,9 +12,9 @@ import click
 from jobs.progress import TerminalProgress
 from jobs.scale_page import scale_lines
 from pipeline.costs import CostModel, assumed
+from pipeline.dealing import LEAST_S
 from pipeline.engine_settings import settings as engine_settings
 from pipeline.peak_memory import peak_bytes
-from pipeline.scaled_plan import LEAST_S
 from pipeline.simulation.drawn import Drawn
 from pipeline.simulation.drawn_work import costs_of, drawn_work, sizes_of
 from pipeline.simulation.overheads import FIND_BY_KIND_S, GPU_START_S, MEASURED, NETWORK_BYTES, Size

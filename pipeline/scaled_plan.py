@@ -13,6 +13,7 @@ from pipeline import shares
 from pipeline.answering import grouped, tasks_for
 from pipeline.changes import Changes
 from pipeline.costs import OUTPUT_TOKENS, CostModel
+from pipeline.dealing import LEAST_S
 from pipeline.dump import Dump
 from pipeline.foreseen import Foreseen
 from pipeline.job import Job
