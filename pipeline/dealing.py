@@ -44,7 +44,7 @@ def pieces(costs: Mapping[str, int], workers: int, least: int = 0, first: Collec
     """
     total = sum(costs.values())
     rounds: list[dict[str, int]] = [{}]
-    share = iter(ROUNDS)
+    share = iter(ROUNDS if workers > 1 else (1.0,))
     ends, taken, left = next(share), 0, total
     for name in sorted(costs, key=lambda name: (name not in first, -costs[name], name)):
         if taken >= ends * total and left >= least * workers and (more := next(share, None)):

@@ -160,3 +160,7 @@ def test_workers_that_are_unlike_end_closer_together_with_pieces_than_with_equal
         return max(free)
 
     assert ends(pieces(costs, 4)) < 0.85 * ends(deal(costs, 4))
+
+
+def test_a_worker_alone_gets_one_piece():
+    assert pieces({"b": 5, "a": 1}, 1) == [["a", "b"]]
