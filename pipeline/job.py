@@ -90,12 +90,17 @@ class Stop:
 
 class _Both(Stop):
     def __init__(self, first: Stop, check: Callable[[], None]) -> None:
-        self.held, self.over = first.held, first.over  # type: ignore[method-assign]
         self._first, self._check = first, check
 
     def __call__(self) -> None:
         self._first()
         self._check()
+
+    def held(self) -> AbstractContextManager[None]:
+        return self._first.held()
+
+    def over(self) -> None:
+        self._first.over()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
 """Containers have neither the rights for the one nor room for the other."""
 SHOTS = Path(os.environ.get("SCREENSHOTS", "build/screenshots"))
@@ -20,9 +19,8 @@ SHOTS = Path(os.environ.get("SCREENSHOTS", "build/screenshots"))
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    named = os.environ.get("CHROMIUM")
-    path = shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
-    assert path, "no browser was found: apt-get install chromium, or name one: make test-report CHROMIUM=/path/to/chromium"
+    path = shutil.which(os.environ.get("CHROMIUM", ""))
+    assert path, "no browser was named; `make test-report` finds one, or is told: make test-report CHROMIUM=/path/to/chromium"
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started

@@ -224,12 +224,12 @@ def test_a_run_that_has_lost_its_lease_asks_nothing_more(place, cloud, tmp_path)
 def test_without_a_lease_the_condition_of_the_commit_lets_one_of_two_through(place, cloud, tmp_path):
     assert place.run() == 0, place.said
     larger(place)
-    second, codes = elsewhere(place, tmp_path / "second"), []
+    second, seconds = elsewhere(place, tmp_path / "second"), []
     first_commits = Fault("then", path="current.json", methods=("PUT",))
-    first_commits.then = lambda: codes.append(second.run(patches={"pipeline.bucket.Lease": NoLease}))
+    first_commits.then = lambda: seconds.append((second.run(patches={"pipeline.bucket.Lease": NoLease}), run_of(cloud)))
     cloud.server.faults[:] = [first_commits]
     assert place.run(patches={"pipeline.bucket.Lease": NoLease}) == 75
-    assert codes == [0], second.said
+    assert seconds == [(0, run_of(cloud))], second.said
     assert "another run was committed meanwhile, and this one was not" in place.said
     views.read_run(views.resolve(cloud.fetched(tmp_path / "seen") / "current.json"))
 
