@@ -73,7 +73,7 @@ finally:
     assert not {"torch", "vllm", "transformers", "sklearn", *unneeded} & set(loaded)
 
 
-def test_no_two_options_share_a_variable_but_those_of_plan_and_analyze():
+def test_no_two_options_share_a_variable_but_those_of_plan_merge_and_analyze():
     found = {}
     for *names, param in each_param():
         for variable in (
@@ -84,4 +84,4 @@ def test_no_two_options_share_a_variable_but_those_of_plan_and_analyze():
     for variable, options in found.items():
         deployed = variable in ("VLLM_USE_PRIORITY_QUEUE", "VLLM_PRIORITY_BY_PREFILL_COST")
         assert len({name for _, name in options}) == 1, variable
-        assert deployed or {command for command, _ in options} <= {"analyze", "plan"} or len(options) == 1, variable
+        assert deployed or {command for command, _ in options} <= {"analyze", "merge", "plan"} or len(options) == 1, variable

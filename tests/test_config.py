@@ -113,7 +113,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(arguments):
         ("[analyze]\nprint-config = true", ["print-config", "no such option"]),
         ("[analize]\nlimit = 5", ["[analize]", "did you mean analyze?"]),
         ("[expand_queries]\nlimit = 5", ["did you mean expand-queries?"]),
-        ("[zzz]\n", ["[zzz]", "there are analyze, plan"]),
+        ("[zzz]\n", ["[zzz]", "there are analyze, merge, plan"]),
         ("limit = 5", ["limit: stands in no command's table"]),
         ("[store.prune]\nolder-thn = '5d'", ["[store.prune] older-thn", "did you mean older-than?"]),
         ("[store.prun]\n", ["[store.prun]", "did you mean prune?"]),

@@ -83,7 +83,7 @@ def after_name(words):
 
 @pytest.fixture
 def parse(tmp_path, monkeypatch):
-    """Raises click.UsageError where an option, a value or a command is not there. Nothing is run."""
+    """Raises click.UsageError where an option, a value or a command is not there. A shell's variables are 1. Nothing is run."""
     monkeypatch.setattr(click.Command, "invoke", lambda *_: None)
     monkeypatch.chdir(tmp_path)
 
@@ -91,7 +91,7 @@ def parse(tmp_path, monkeypatch):
         for word in arguments:
             if word.endswith(".toml"):
                 (tmp_path / Path(word).name).write_text("")
-        local = [Path(word).name if word.endswith(".toml") else word for word in arguments]
+        local = [Path(word).name if word.endswith(".toml") else re.sub(r"\$\w+", "1", word) for word in arguments]
         try:
             cli.main(local, prog_name="python -m jobs", standalone_mode=False)
         except JobError as error:  # a file that an option names is not here

@@ -63,9 +63,10 @@ def test_two_workers_with_equal_restaurants_take_half_the_time():
 
 
 def test_what_is_lost_beside_equal_restaurants_is_the_tail_of_each_piece():
-    # Four answers of 10 tokens at once: 8 restaurants of one take 20 steps, the pieces of 3 + 1 of either of two workers 10 + 10.
+    # Four answers of 10 tokens at once: 8 restaurants of one take 20 steps (a worker alone has one piece), the pieces of 3 + 1 of either of
+    # two workers 10 + 10.
     one, two = scaled(simulated([1] * 8, BATCHED, output=10), [1, 2], SIZE)
-    assert (one.seconds, two.seconds) == (30.0, 20.0)  # one worker's pieces are 6 + 2: 20 + 10
+    assert (one.seconds, two.seconds) == (20.0, 20.0)
     assert two.spent["answering"] == pytest.approx(20 / 40)
     assert two.spent["tails"] == pytest.approx(20 / 40)
     assert two.limit == "tails"

@@ -46,7 +46,7 @@ def _rounds(costs: Numbers, workers: int, least: float) -> Iterator[Numbers]:
     total = float(costs.sum())
     before = np.cumsum(costs) - costs
     start, ends = 0, 0.0
-    for share in ROUNDS[:-1]:
+    for share in ROUNDS[:-1] if workers > 1 else ():
         ends += share
         place = max(int(np.searchsorted(before, ends * total, side="left")), start + 1)
         if place >= len(costs) or total - before[place] < least * workers:
