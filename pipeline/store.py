@@ -25,7 +25,7 @@ from pipeline.errors import JobError, TryAgain, cannot_write
 from pipeline.packing import pack
 from pipeline.parts import Part
 from pipeline.records import Answer, Request
-from pipeline.stored import StoredAnswers, stored_key
+from pipeline.stored import Begun, StoredAnswers, stored_key
 from pipeline.suspects import Suspect
 from pipeline.upkeep import ANSWERS, LOCK, MANY_PARTS
 
@@ -59,9 +59,10 @@ class Forgetful:
 class Store(StoredAnswers):
     """One folder, opened by one run; any number of runs may add to it at once. As a context it writes what is left when it closes."""
 
-    def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool = False) -> None:
+    def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool | Begun = False) -> None:
         """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: answers of earlier runs are not served,
-        new ones replace them. Raises BadConfiguration where the folder cannot be written, TryAgain where the disk is full."""
+        and new ones replace them (`Begun`: those from before that). Raises BadConfiguration where the folder cannot be written, TryAgain
+        where the disk is full."""
         try:
             (folder / ANSWERS).mkdir(parents=True, exist_ok=True)
             with suppress(Timeout), FileLock(folder / LOCK, timeout=0):  # else another run is merging

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,14 +39,24 @@ def stored_key(identity: bytes, key: str) -> bytes:
     return hashlib.blake2b(identity + bytes.fromhex(key), digest_size=16).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """When a run began that serves no answers of earlier ones. `after`: number of the last part that was there; it alone would not do,
+    since another run may merge old answers with new ones into a later part."""
+
+    after: int
+    since: datetime
+
+
 class StoredAnswers:
     """The answers in one folder; none where there is no such folder."""
 
     _scratch: Path | None = None
     """Folder for files that last as long as this object, the system's own for such where it is None."""
 
-    def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool = False) -> None:
-        """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: earlier runs' answers are not served."""
+    def __init__(self, folder: Path, identity: str, warn: Callable[[str], None] = lambda _: None, fresh: bool | Begun = False) -> None:
+        """`identity`: hexadecimal digest of what answers depend on beside their request. `fresh`: earlier runs' answers are not served;
+        `begun` of another one: those from before that are not."""
         self.folder = folder
         self._answers = folder / ANSWERS
         self._identity = bytes.fromhex(identity)
@@ -55,8 +66,8 @@ class StoredAnswers:
         self._cache = PartCache(self._scratch)
         self._counts = usage.Counts()
         self._sequence = max((part.sequence for part in parts.listed(self._answers)), default=0)
-        self._after = self._sequence if fresh else -1
-        self._since = datetime.now(UTC) if fresh else None  # another run may merge old answers with new ones into a later part
+        now = Begun(self._sequence, datetime.now(UTC))
+        self.begun = fresh if isinstance(fresh, Begun) else now if fresh else None
         self._index()
 
     def find(self, keys: Sequence[str]) -> Iterator[Answer]:
@@ -88,12 +99,24 @@ class StoredAnswers:
         """How many engines died with this request inside."""
         return self._suspects.deaths(stored_key(self._identity, key).hex()) if self._suspects else 0
 
+    def refresh(self) -> None:
+        """Sees what others have added since this was opened or refreshed."""
+        with self._mutex:
+            known = {part.path for part in self._parts}
+            self._take([part for part in self._listed() if part.path not in known])
+
     def _index(self) -> None:
-        """Reads the keys of all parts and checks every part against its digest."""
+        """Begins anew with all parts that are there now."""
         self._parts: list[Part] = []
         self._keys = KeyIndex()
+        self._take(self._listed())
+
+    def _listed(self) -> list[Part]:
+        return [part for part in parts.listed(self._answers) if self.begun is None or part.sequence > self.begun.after]
+
+    def _take(self, listed: Sequence[Part]) -> None:
+        """Reads the keys of these parts and checks each against its digest."""
         entries = []
-        listed = [part for part in parts.listed(self._answers) if part.sequence > self._after]
         try:
             with ThreadPoolExecutor(READERS) as readers:
                 read = list(readers.map(lambda part: self._read(part, "high"), listed))
@@ -110,10 +133,10 @@ class StoredAnswers:
 
     def _read(self, part: Part, *columns: str) -> pl.DataFrame | None:
         """These columns of the rows that are served; None of a damaged part."""
-        if self._since is None:
+        if self.begun is None:
             return part.rows(*columns)
         rows = part.rows(*columns, "added_at")
-        return None if rows is None else rows.filter(pl.col("added_at") >= self._since)
+        return None if rows is None else rows.filter(pl.col("added_at") >= self.begun.since).select(columns)
 
     def _pass_over(self, part: Part) -> None:
         """What happens to a damaged part."""

@@ -128,6 +128,37 @@ def test_a_fresh_store_serves_nothing_old_and_its_answers_win_afterwards(tmp_pat
     assert texts == {**dict.fromkeys(range(6), "old"), 1: "new"}
 
 
+def test_a_fresh_store_reads_back_what_it_has_written_to_the_last_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.store.RECENT", 0)
+    fill(tmp_path, range(6), text="old")
+    with Store(tmp_path, IDENTITY, fresh=True) as store:
+        store.add(request(1), answer(1, "new"))
+        store.flush()
+        assert found(store, range(6)) == {1: answer(1, "new")}
+
+
+def test_a_store_that_is_refreshed_serves_what_another_run_has_added_since(tmp_path):
+    with Store(tmp_path, IDENTITY) as store:
+        fill(tmp_path, range(3))
+        assert found(store, range(3)) == {}
+        store.refresh()
+        assert found(store, range(3)) == {number: answer(number) for number in range(3)}
+        parts.merge(tmp_path / "answers", parts.listed(tmp_path / "answers"))
+        fill(tmp_path, [3])
+        store.refresh()
+        store.refresh()
+        assert found(store, range(4)) == {number: answer(number) for number in range(4)}
+
+
+def test_a_store_opened_for_a_run_that_has_begun_serves_what_was_added_since_then_and_nothing_older(tmp_path):
+    fill(tmp_path, range(6), text="old")
+    with Store(tmp_path, IDENTITY, fresh=True) as first:
+        first.add(request(1), answer(1, "new"))
+        first.flush()
+        with Store(tmp_path, IDENTITY, fresh=first.begun) as second:
+            assert found(second, range(6)) == {1: answer(1, "new")}
+
+
 def test_a_fresh_store_serves_nothing_old_that_another_run_has_merged_with_its_answers(tmp_path):
     fill(tmp_path, range(6), text="old")
     with Store(tmp_path, IDENTITY, fresh=True) as store:

@@ -24,6 +24,7 @@ from pipeline.scale.pool import Pool
 from pipeline.schedule import Schedule
 from pipeline.steps import StepLog
 from pipeline.store import Store
+from pipeline.stored import Begun
 from pipeline.summed import summed
 from pipeline.taken import delayed
 from pipeline.tasks.calibration import Fit
@@ -55,7 +56,7 @@ def answer_on(
     shown = {name for name, stand in comparing.due.items() if stand.shown is not None}
     began = schedule.clock.moment(schedule.clock.now_s)
     whole = _Whole(Collected(job.tasks, fingerprints, shown, dump.ranges))
-    made = _Pieces(job, fits, schedule.predictor.model, costs)
+    made = _Pieces(job, fits, schedule.predictor.model, costs, store.begun)
     for done in pool.run(made.of_restaurants(dealt, dump, fingerprints, comparing), stop, progress.elsewhere):
         whole.take(done, (done.first_request - began).total_seconds(), steps)
     if "strengths" in job.tasks:
@@ -89,6 +90,7 @@ class _Pieces:
     fits: Mapping[str, Fit]
     rates: CostModel
     costs: Mapping[str, int]
+    begun: Begun | None
     number: int = 0
 
     def of_restaurants(
@@ -113,7 +115,7 @@ class _Pieces:
 
     def _piece(self, marks: Mapping[str, str], these: Comparing, limit: Limit) -> Piece:
         self.number += 1
-        return Piece(self.number, marks, these, self.fits, limit, self.rates)
+        return Piece(self.number, marks, these, self.fits, limit, self.rates, self.begun)
 
     def _limit(self, share: float) -> Limit:
         limits = self.job.limits

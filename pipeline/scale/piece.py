@@ -16,6 +16,7 @@ from pipeline.limits import Limits
 from pipeline.records import Praise
 from pipeline.spread import Spread, ranges_for
 from pipeline.steps import Spent
+from pipeline.stored import Begun
 from pipeline.suspects import Suspect
 from pipeline.tasks.calibration import Fit
 from pipeline.tasks.comparison import Stand
@@ -39,8 +40,8 @@ class Limit:
 class Piece:
     """Restaurants that one worker looks at, and their fingerprints (`marks`); their rows go beside it, once, whoever answers it in the end.
     Or the comparisons that are due in `comparing`, which has no others. `rates`: what requests are expected to cost.
-    `suspects`: requests inside engines that have died of this piece,
-    once for each of so many `deaths`."""
+    `begun`: the run, where it serves no earlier answers. `suspects`: requests inside engines that have died of this piece, once for each of
+    so many `deaths`."""
 
     number: int
     marks: Mapping[str, str]
@@ -48,6 +49,7 @@ class Piece:
     fits: Mapping[str, Fit]
     limit: Limit
     rates: CostModel
+    begun: Begun | None
     suspects: Sequence[Suspect] = ()
     deaths: int = 0
 

@@ -24,6 +24,7 @@ from pipeline.scale.inside import Noted
 from pipeline.scale.piece import Done, Piece, Rows, dump_of
 from pipeline.schedule import Schedule
 from pipeline.store import Store
+from pipeline.stored import Begun
 
 FOLDER = "review-digest-worker-"
 LEFT_S = 86_400
@@ -39,6 +40,7 @@ class Worker:
         self._note = self._folder / "inside.json"
         self._machine, self._job, self._order = machine, job, ORDERS[order]
         self._count, self._stop = _Count(), _Asked()
+        self._store: Store | None = None
 
     def where(self) -> tuple[str, str, str]:
         """The name of its machine, Ray's of it, and the file there that tells what is inside its engine."""
@@ -53,15 +55,15 @@ class Worker:
                 os.sched_setaffinity(int(thread.name), mine)
 
     def load(self) -> float:
-        """Finds the model's files, loads the engine, opens the store; the seconds that loading took. Raises BadConfiguration, TryAgain."""
+        """Finds the model's files and loads the engine; the seconds that it took. Raises BadConfiguration."""
         self._runtime = Runtime(self._machine, around=lambda engine: Noted(engine, self._runtime.identity, self._note))
-        self._store = Store(self._job.store or self._folder / "store", self._runtime.identity, fresh=self._job.force)
         engine = self._runtime.engine
         return engine.loaded_s if engine.loaded else 0.0
 
     def answer(self, piece: Piece, rows: Rows) -> Done:
         """All that is to be found out of a piece. Raises EngineDied, TryAgain."""
-        runtime, engine, store = self._runtime, self._runtime.engine, self._store
+        runtime, engine, store = self._runtime, self._runtime.engine, self._open(piece.begun)
+        store.refresh()  # of a piece that somebody else has begun, what was answered is there
         store.know(piece.suspects)
         had = store.counts
         spent, schedule = engine.steps.spent, Schedule(self._order, self._job.priorities, self._runtime.predictor(piece.rates))
@@ -75,6 +77,13 @@ class Worker:
         steps, now = engine.steps, store.counts
         served = {name: now[name] - had[name] for name in now}
         return Done(piece.number, *tables, answered.first_request, answered.idle_s, steps.since(spent), steps.spent - spent, served)
+
+    def _open(self, begun: Begun | None) -> Store:
+        """The job's store, or one of this worker's own, in which nothing is earlier than the run. Raises BadConfiguration, TryAgain."""
+        if self._store is None:
+            identity, common = self._runtime.identity, self._job.store
+            self._store = Store(common, identity, fresh=begun or False) if common else Store(self._folder / "store", identity)
+        return self._store
 
     def step(self, new: Sequence[tuple[Request, int]]) -> list[Answer]:
         """Takes requests with their ranks and computes a little, for a loop that runs elsewhere. Raises EngineDied."""
@@ -95,7 +104,8 @@ class Worker:
 
     def close(self) -> None:
         """Writes the answers that are not yet written."""
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
+from lab import Kill, Then, busiest, shared
 from nights import assert_equal, read
-from troubled_machine import POISON, TroubledMachine, answers
+from troubled_machine import POISON, TroubledMachine
+from written_down import answers
 
 from pipeline.errors import BadConfiguration, Stopped
 from pipeline.generated import BLAME, DISHES, PRAISE
-from pipeline.job import Stop
 from pipeline.limits import Limits
 from pipeline.models import Model
 from pipeline.scale import answers as answering
@@ -27,8 +27,6 @@ from pipeline.tokens import Tokens
 pytestmark = pytest.mark.ray
 
 SIZES = (12, 3, 7, 1, 9, 4, 6, 2, 8, 5, 11, 10)
-WINDOW = 16
-"""Requests inside an engine at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,38 +60,6 @@ def tables_of(done):
 def counts_of(done):
     """But for equal questions, which two workers may both ask."""
     return {name: number for name, number in done.manifest["counts"].items() if not name.startswith("answers")}
-
-
-class Then(Stop):
-    """Does something once the engines have given so many answers; a thread, since a run looks up only now and then."""
-
-    def __init__(self, lab, number, act, kind="asked"):
-        self._lab, self._number, self._act, self._kind = lab, number, act, kind
-        self.answered = None
-        threading.Thread(target=self._wait, daemon=True).start()
-
-    def _wait(self):
-        while sum(answers(self._lab.asked, self._kind).values()) < self._number:
-            time.sleep(0.02)
-        self.answered = answers(self._lab.asked, self._kind)
-        self._act()
-
-
-def busiest(lab, kind="asked"):
-    """Process of the worker that has answered most."""
-    return int(max(lab.asked.glob(f"*.{kind}"), key=lambda file: len(file.read_text())).stem)
-
-
-def unwritten(lab):
-    """Answers of the last second, which may not be in the store yet."""
-    return round(1.5 / lab.machine.step_s) * lab.machine.per_step
-
-
-def check_asked_again(found, alone, most):
-    """Every request of a run alone was answered, and no more than so many twice."""
-    assert set(alone) <= set(found)
-    again = sum(number - 1 for number in found.values())
-    assert again <= most, again
 
 
 def test_two_workers_give_what_one_run_gives(lab, nodes):
@@ -131,19 +97,18 @@ def test_a_new_review_costs_what_it_costs_one_run(lab, nodes):
 
 
 def test_a_worker_that_is_killed_is_replaced_and_only_what_was_inside_is_asked_again(lab, nodes):
-    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.machine = replace(lab.machine, step_s=0.3)
     lab.dump(reviews())
-    killed = Then(lab, 60, lambda: os.kill(busiest(lab), signal.SIGKILL))
+    killed = Kill(lab, 60, lambda: os.kill(busiest(lab), signal.SIGKILL))
     done = lab.on(nodes.address)
-    assert killed.answered
     assert any("a worker on" in line and "died" in line for line in lab.said)
     assert done.manifest["workers"]["deaths"] == 1
     assert_equal(tables_of(done), tables_of(lab.alone()))
-    check_asked_again(answers(lab.asked), answers(lab.asked_alone), unwritten(lab) + WINDOW)
+    killed.check(done)
 
 
 def test_a_worker_that_dies_while_it_calibrates_leaves_that_to_another(lab, nodes):
-    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.machine = replace(lab.machine, step_s=0.3)
     lab.dump(reviews())
     killed = Then(lab, 40, lambda: os.kill(busiest(lab, "anchors"), signal.SIGKILL), "anchors")
     done = lab.on(nodes.address)
@@ -152,29 +117,41 @@ def test_a_worker_that_dies_while_it_calibrates_leaves_that_to_another(lab, node
 
 
 def test_a_node_that_disappears_leaves_its_restaurants_to_the_other(lab, nodes):
-    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.machine = replace(lab.machine, step_s=0.3)
     lab.dump(reviews())
-    gone = Then(lab, 60, lambda: nodes.remove_node(nodes.two[0], allow_graceful=False))
+    gone = Kill(lab, 60, lambda: nodes.remove_node(nodes.two[0], allow_graceful=False))
     done = lab.on(nodes.address)
-    assert gone.answered
     assert_equal(tables_of(done), tables_of(lab.alone()))
     assert set(tables_of(done)["restaurants"]["status"]) == {"ok"}
-    check_asked_again(answers(lab.asked), answers(lab.asked_alone), unwritten(lab) + WINDOW)
+    gone.check(done)
+
+
+def test_a_forced_run_serves_what_a_worker_answered_before_it_was_killed_and_nothing_of_the_run_before(lab, nodes):
+    lab.dump(reviews())
+    lab.on(nodes.address)
+    for file in lab.asked.iterdir():
+        file.unlink()
+    lab.machine = replace(lab.machine, step_s=0.3)
+    killed = Kill(lab, 60, lambda: os.kill(busiest(lab), signal.SIGKILL))
+    done = lab.on(nodes.address, force=True)
+    assert_equal(tables_of(done), tables_of(lab.alone()))
+    assert set(answers(lab.asked_alone)) <= set(answers(lab.asked))
+    assert max(answers(lab.asked).values()) <= 2
+    killed.check(done)
 
 
 def test_a_driver_that_is_killed_leaves_nothing_half_done_and_the_next_one_goes_on(lab, nodes):
-    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.machine = replace(lab.machine, step_s=0.3)
     lab.dump(reviews())
     driver = lab.drive(nodes.address)
-    killed = Then(lab, 60, lambda: os.killpg(driver.pid, signal.SIGKILL))
+    killed = Kill(lab, 60, lambda: os.killpg(driver.pid, signal.SIGKILL))
     assert driver.wait(120) == -signal.SIGKILL
-    assert killed.answered
     assert not (lab.folder / "out/current.json").exists()
     time.sleep(5)  # its workers end when Ray has seen it
     before = answers(lab.asked)
     done = lab.on(nodes.address)
     assert_equal(tables_of(done), tables_of(lab.alone()))
-    check_asked_again(answers(lab.asked), answers(lab.asked_alone), 2 * (unwritten(lab) + WINDOW))
+    killed.check(done)
     assert sum((answers(lab.asked) - before).values()) < sum(answers(lab.asked_alone).values())
     assert len(list((lab.folder / "out/runs").iterdir())) == 1
 
@@ -195,7 +172,7 @@ def test_a_restaurant_that_kills_engines_fails_alone(lab, nodes):
 
 
 def test_a_stop_ends_the_workers_and_keeps_their_answers(lab, nodes):
-    lab.machine = replace(lab.machine, step_s=0.1)
+    lab.machine = replace(lab.machine, step_s=0.3)
     lab.dump(reviews())
 
     class Now(Then):
@@ -208,7 +185,7 @@ def test_a_stop_ends_the_workers_and_keeps_their_answers(lab, nodes):
     assert not (lab.folder / "out/current.json").exists()
     done = lab.on(nodes.address)
     assert_equal(tables_of(done), tables_of(lab.alone()))
-    check_asked_again(answers(lab.asked), answers(lab.asked_alone), 2 * WINDOW)
+    assert {key for key, number in answers(lab.asked).items() if number > 1} <= shared(done)
 
 
 def test_a_limit_of_tokens_leaves_the_rest_pending_for_the_next_run(lab, nodes):
