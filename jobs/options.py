@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.columns import REVIEWS, Contract
+from pipeline.contract import REVIEWS, Contract
 from pipeline.service_levels import ServiceLevel
 from pipeline.shard import Shard
 from pipeline.tasks.known import TASKS

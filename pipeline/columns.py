@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import PurePath
 
@@ -13,48 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from polars.exceptions import PanicException, PolarsError
 
+from pipeline.contract import REVIEWS, Contract
 from pipeline.errors import BadData, TryAgain
 from pipeline.inputs import check, is_remote
 from pipeline.printable import printable
 from pipeline.quiet import quiet
 from pipeline.store_errors import unreadable
 from pipeline.store_inputs import is_listed
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """What an input has to look like: its columns by name and type, which of them every file must have, which may be left blank."""
-
-    columns: Mapping[str, pl.DataType]
-    required: tuple[str, ...]
-    optional_text: tuple[str, ...] = ()
-
-    @property
-    def texts(self) -> list[str]:
-        """Columns that hold texts, names and ids."""
-        return [name for name, dtype in self.columns.items() if dtype == pl.String]
-
-    @property
-    def reject_schema(self) -> dict[str, pl.DataType]:
-        """Of rows that cannot be used: where each is from, why, and its own columns."""
-        return {"source_file": pl.String(), "source_row": pl.Int64(), "reason": pl.String(), **self.columns}
-
-    def names_in_file(self, columns: Mapping[str, str]) -> dict[str, str]:
-        """The contract's names to the names that a file has for them."""
-        return {name: columns.get(name, name) for name in self.columns}
-
-
-COLUMNS: dict[str, pl.DataType] = {
-    "restaurant_id": pl.String(),
-    "review_id": pl.String(),
-    "text": pl.String(),
-    "rating": pl.Float64(),
-    "created_at": pl.Datetime("us"),
-    "restaurant_name": pl.String(),
-    "category": pl.String(),
-    "area": pl.String(),
-}
-REVIEWS = Contract(COLUMNS, required=("restaurant_id", "text"), optional_text=("review_id",))
 
 VISIBLE = r"[^\p{C}\p{Z}\u{115F}\u{1160}\u{3164}\u{FE0F}]"  # neither separator, control or format character nor Hangul filler
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from pipeline.columns import Contract, blank
+from pipeline.columns import blank
+from pipeline.contract import Contract
 from pipeline.inputs import InputFile
 from pipeline.reading import MOST_INPUT_BYTES, read_files, reject_repeated, split, too_long
 from pipeline.reviews import by_script

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.columns import Contract, about_bytes, read_file
+from pipeline.columns import about_bytes, read_file
+from pipeline.contract import Contract
 from pipeline.errors import BadData
 from pipeline.inputs import InputFile, check, describe, find, is_remote, unchanged
 

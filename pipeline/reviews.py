@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.columns import REVIEWS, Contract, blank
+from pipeline.columns import blank
+from pipeline.contract import REVIEWS, Contract
 from pipeline.dump import Dump
 from pipeline.errors import BadData
 from pipeline.reading import MOST_INPUT_BYTES, Files, opened, reject_repeated, split, too_long

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline import aside, reading, shelf, spread
 from pipeline.aside import Aside
-from pipeline.columns import REVIEWS, about_bytes
+from pipeline.columns import about_bytes
+from pipeline.contract import REVIEWS
 from pipeline.dump import PLACE, Dump
 from pipeline.errors import BadData, TryAgain
 from pipeline.groups import group, sample_rates

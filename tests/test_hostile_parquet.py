@@ -15,7 +15,8 @@ import pyarrow.parquet.encryption as pe
 import pytest
 
 from pipeline import reading, thrift
-from pipeline.columns import COLUMNS, blank
+from pipeline.columns import blank
+from pipeline.contract import COLUMNS
 from pipeline.errors import BadData, TryAgain
 from pipeline.footer import DEEPEST_COLUMN, MOST_COLUMNS
 from pipeline.inputs import check

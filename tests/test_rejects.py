@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import reading
-from pipeline.columns import COLUMNS
+from pipeline.contract import COLUMNS
 from pipeline.reviews import read
 
 NOT_UTF8 = b"\xff\xfe tasty"

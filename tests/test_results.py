@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import durable, results
-from pipeline.columns import REVIEWS as DUMP
+from pipeline.contract import REVIEWS as DUMP
 from pipeline.errors import BadConfiguration, TryAgain
 from pipeline.schemas import REQUESTS, RESTAURANTS, REVIEWS, frame_of
 from pipeline.tables import Results

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.columns import COLUMNS, REVIEWS
+from pipeline.contract import COLUMNS, REVIEWS
 from pipeline.errors import BadData
 from pipeline.reviews import Selection, read
 

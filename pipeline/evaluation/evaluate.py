@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.calibrations import fit_sentiment
-from pipeline.columns import REVIEWS
+from pipeline.contract import REVIEWS
 from pipeline.dump import Dump
 from pipeline.engine import Engine
 from pipeline.evaluation.labels import BY_RATING

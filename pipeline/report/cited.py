@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.analysis import Committed
-from pipeline.columns import REVIEWS, Contract
+from pipeline.contract import REVIEWS, Contract
 from pipeline.errors import BadData, JobError
 from pipeline.inputs import is_remote
 from pipeline.reading import opened
