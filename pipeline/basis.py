@@ -1,4 +1,4 @@
-"""What all shards of a run, and their merge, must have in common, part by part, so that one that differs is told in what."""
+"""What all shards of a run and their merge, or all its workers, must have in common; of one that differs it is told in what."""
 
 from __future__ import annotations
 
@@ -28,16 +28,20 @@ def asked(files: Sequence[InputFile], job: Job, runtime: Runtime) -> Basis:
     their names."""
     anew = job.force or job.store is None
     found = {
-        "version": version("review-digest"),
         "inputs": digest(sorted(f"{one.size} {one.digest}" if one.digest else one.path for one in files)),
         "columns": dict(job.columns),
         "selection": asdict(job.selection),
         "tasks": list(job.tasks),
         "settings": [job.two_stage, job.chunk_tokens, job.max_reviews, job.update, anew],
-        "model": runtime.identity,
-        "wording": digest([WORDINGS[name] for name in job.tasks]),
     }
-    return {name: plain(value) for name, value in found.items()}
+    made = program(runtime.identity, job.tasks)
+    return {"version": made["version"], **{name: plain(value) for name, value in found.items()}, **made}  # what tells most comes first
+
+
+def program(identity: str, tasks: Sequence[str]) -> Basis:
+    """What has to be on a machine. `identity`: of the answers of its engine."""
+    wording = digest([WORDINGS[name] for name in tasks])
+    return {"version": version("review-digest"), "model": identity, "wording": wording}
 
 
 def found_out(languages: Collection[str], fits: Mapping[str, Fit], marks: Mapping[str, str], before: Previous[Results] | None) -> Basis:

@@ -113,4 +113,5 @@ def merging(job: Job, before: Previous[Results] | None) -> Iterator[Merge | None
         if there and len(there) < job.merge:
             check_all_there(job.shared, job.merge, there)  # before the dump is read: a scheduler may ask every minute
         yield merge
-        merge.remove()  # nothing was raised: readers see all of it
+        if there:  # else they were merged before, and a shard of the next night may have begun
+            merge.remove()  # nothing was raised: readers see all of it

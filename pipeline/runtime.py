@@ -45,6 +45,11 @@ class Machine(Protocol):
     def engine(self, model: Model) -> Engine: ...
 
 
+def identity_of(machine: Machine, model: Model) -> str:
+    """Digest of what an answer depends on beside its request: model, revision, settings."""
+    return digest([model.revision, dict(machine.answer_settings)])
+
+
 class Runtime:
     """One machine's model, tokenizer and engine."""
 
@@ -63,8 +68,8 @@ class Runtime:
 
     @property
     def identity(self) -> str:
-        """Digest of what an answer depends on beside its request: model, revision, settings."""
-        return digest([self.model.revision, dict(self.machine.answer_settings)])
+        """Of its answers."""
+        return identity_of(self.machine, self.model)
 
     def predictor(self, model: CostModel) -> Predictor:
         """Of what this machine takes for requests."""

@@ -122,7 +122,7 @@ class Loopback:
         handler.close_connection = handler.close_connection or fault.cut
 
 
-def as_vllm(probe: list[int], model: str = "org/model", **card: Any) -> Callable[[Call], tuple[int, Any]]:
+def as_vllm(probe: list[int], model: str = "embedded", **card: Any) -> Callable[[Call], tuple[int, Any]]:
     """Answers of a vLLM server, the same for the same question. `probe`: ids of PROBE."""
 
     def respond(call: Call) -> tuple[int, Any]:

@@ -188,7 +188,7 @@ def test_answers_of_two_servers_are_kept_apart_unless_a_person_says_that_they_ar
         assert identity("openai", one) == identity("openai", one)
         assert identity("openai", one) != identity("openai", other)
         assert identity("openai", one, "v1 bf16") == identity("openai", other, "v1 bf16")
-        assert identity("openai", one, "v1 bf16") != identity("openai", tuned, "v1 bf16")
+        assert identity("openai", one, "v1 bf16") != identity("openai", tuned, "v1 bf16", name="org/tuned")
         here = FakeMachine(model)
         assert Runtime(here).identity not in {identity("openai", one), identity("openai", one, model.revision)}
 
@@ -202,13 +202,21 @@ def test_a_worker_with_the_model_revision_and_settings_of_this_machine_shares_it
         assert identity("runpod", server) != Runtime(here).identity
 
 
-def test_the_tokenizer_is_the_served_model_s_unless_another_is_named(vllm, light):
+def test_the_tokenizer_is_the_served_model_s_unless_another_is_named(vllm, light, tmp_path):
     with vllm(model="org/model") as server, vllm(model="mine", root="/models/mine") as folder:
         identity("openai", server, name=None)
-        identity("openai", server, name="./here")
-        assert light == ["org/model", "./here"]
+        identity("openai", server, name=str(tmp_path))
+        assert light == ["org/model", str(tmp_path)]
         with pytest.raises(BadConfiguration, match="--model"):
             identity("openai", folder, name=None)
+
+
+def test_another_model_than_the_one_served_is_refused(vllm, endpoint, light):
+    with vllm() as server, endpoint() as worker:
+        for kind, there in (("openai", server), ("runpod", worker)):
+            with pytest.raises(BadConfiguration, match="serves embedded, not org/larger"):
+                identity(kind, there, name="org/larger")
+    assert light == []
 
 
 def test_a_run_that_finds_all_answers_asks_only_what_is_served(dump, tmp_path, vllm):

@@ -14,7 +14,9 @@ from test_previous import spoil
 
 from pipeline import results
 from pipeline.errors import BadConfiguration, BadData, EngineDied, TryAgain
+from pipeline.job import Job
 from pipeline.limits import Limits
+from pipeline.merging import merging
 from pipeline.priorities import Priorities
 from pipeline.reviews import Selection
 from pipeline.service_levels import ServiceLevel
@@ -491,6 +493,16 @@ def test_shards_that_a_merge_left_behind_are_not_merged_twice(several):
         assert not (several.output / "shards").exists()
     with pytest.raises(TryAgain, match=r"\(1, 2, 3\)"):
         several.merge(DAY_2)
+
+
+def test_a_merge_that_finds_nothing_to_merge_leaves_a_shard_alone_that_begins_meanwhile(several):
+    several.shards()
+    several.merge()
+    job = Job(["dump.parquet"], several.output, merge=several.count)
+    with merging(job, None) as merge:
+        assert merge.there == ()
+        several.folder(1).mkdir(parents=True)
+    assert several.folder(1).exists()
 
 
 # Parts of a dump, days, queries, tasks.

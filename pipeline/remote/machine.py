@@ -99,7 +99,12 @@ class RemoteMachine:
     def served(self) -> Served:
         """What the endpoint says of its model. Raises BadConfiguration, TryAgain."""
         self._tell(f"asking {self._endpoint.url} what it serves")
-        return self._thread.wait(self._transport.served(self._name))
+        said = self._thread.wait(self._transport.served(self._name))
+        if self._name and self._name not in (said.name, said.root) and not Path(self._name).expanduser().is_dir():
+            raise BadConfiguration(
+                f"{self._endpoint.url} serves {said.name}, not {self._name}; name that with --model, or a folder that holds its tokenizer"
+            )
+        return said
 
     def model(self) -> Model:
         """The served model, with its tokenizer alone. Raises BadConfiguration."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import polars as pl
@@ -16,6 +16,7 @@ from pipeline.costs import CostModel
 from pipeline.dealing import LEAST_S, deal, pieces
 from pipeline.dump import Dump
 from pipeline.job import Job, Progress, Stop
+from pipeline.limits import Limits
 from pipeline.records import Praise
 from pipeline.runtime import Runtime
 from pipeline.scale.cut import Cut
@@ -60,15 +61,16 @@ def answer_on(
     for done in pool.run(made.of_restaurants(dealt, dump, fingerprints, comparing), stop, progress.elsewhere):
         whole.take(done, (done.first_request - began).total_seconds(), steps)
     if "strengths" in job.tasks:
-        tables, due = stands(whole, comparing.languages, dump.ranges)
-        seconds = made.of_comparisons({**comparing.due, **due}, {**comparing.tables, **tables}, comparing, workers, dump)
-        for done in pool.run(seconds, stop, progress.elsewhere):
+        tables, stand = stands(whole, comparing.languages, dump.ranges)
+        due = {**comparing.due, **{name: one for name, one in stand.items() if name not in comparing.later}}
+        second = made.of_comparisons(due, {**comparing.tables, **tables}, comparing, workers, dump, whole.left(job.limits))
+        for done in pool.run(second, stop, progress.elsewhere):
             whole.take(done, (done.first_request - began).total_seconds(), steps)
     if beside:
-        nothing = dump.only(())
-        queries = answer_all(nothing, job, schedule, fits, {}, Comparing({}, {}), runtime, store, progress, stop, beside)
+        nothing, last = dump.only(()), replace(job, limits=replace(job.limits, max_prompt_tokens=whole.left(job.limits)))
+        queries = answer_all(nothing, last, schedule, fits, {}, Comparing({}, {}), runtime, store, progress, stop, beside)
         whole.idle_s += queries.idle_s
-    about = {"count": workers, "pieces": made.number, "deaths": pool.deaths, "loaded_s": pool.loaded_s}
+    about = {"count": len(pool.loaded_s), "pieces": made.number, "deaths": pool.deaths, "loaded_s": pool.loaded_s}
     return Answered(whole.found, began, whole.idle_s, about, whole.store)
 
 
@@ -101,25 +103,34 @@ class _Pieces:
         for number, names in enumerate(dealt):
             marks = {name: fingerprints[name] for name in names}
             share = sum(self.costs[name] for name in names) / all_costs
-            yield self._piece(marks, first_stages(marks, comparing), self._limit(share)), cut.take(number)
+            yield (
+                self._piece(marks, first_stages(marks, comparing), self._limit(self.job.limits.max_prompt_tokens, share)),
+                cut.take(number),
+            )
 
     def of_comparisons(
-        self, due: Mapping[str, Stand], tables: Mapping[str, Praise | None], comparing: Comparing, workers: int, dump: Dump
+        self,
+        due: Mapping[str, Stand],
+        tables: Mapping[str, Praise | None],
+        comparing: Comparing,
+        workers: int,
+        dump: Dump,
+        left: int | None,
     ) -> Iterator[tuple[Piece, Rows]]:
-        """Second stages, about as many for each worker."""
+        """Second stages, about as many for each worker. `left`: prompt tokens that may be asked, where they are limited."""
         none = Cut(dump.only(()), []).take(0)
         for names in deal(dict.fromkeys(due, 1), workers):
             if names:
                 these = comparisons({name: due[name] for name in names}, comparing, tables)
-                yield self._piece({}, these, Limit(self.job.limits.stop_at)), none
+                yield self._piece({}, these, self._limit(left, len(names) / len(due))), none
 
     def _piece(self, marks: Mapping[str, str], these: Comparing, limit: Limit) -> Piece:
         self.number += 1
         return Piece(self.number, marks, these, self.fits, limit, self.rates, self.begun)
 
-    def _limit(self, share: float) -> Limit:
-        limits = self.job.limits
-        return Limit(limits.stop_at, None if limits.max_prompt_tokens is None else round(limits.max_prompt_tokens * share))
+    def _limit(self, most: int | None, share: float) -> Limit:
+        """`most`: prompt tokens for all."""
+        return Limit(self.job.limits.stop_at, None if most is None else int(most * share))
 
 
 class _Whole:
@@ -128,13 +139,19 @@ class _Whole:
     def __init__(self, found: Collected) -> None:
         self.found = found
         self.idle_s, self.store = 0.0, dict[str, float]()
+        self._asked = 0
 
     def take(self, done: Done, later_s: float, steps: StepLog) -> None:
         later_s = max(later_s, 0.0)  # the clocks of two machines may differ
         self.found.join(*(delayed(rows, later_s) for rows in (done.restaurants, done.reviews, done.requests, done.second)))
         self.idle_s += done.idle_s
+        self._asked += int(done.requests["prompt_tokens"].sum())
         self.store = summed([self.store, done.store])
         steps.join(done.steps, done.spent)
+
+    def left(self, limits: Limits) -> int | None:
+        """Of the prompt tokens that the run may ask; None where they are not limited."""
+        return None if limits.max_prompt_tokens is None else max(limits.max_prompt_tokens - self._asked, 0)
 
     @cached_property
     def names(self) -> set[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.answering import Answered, answer_all, nothing_to_ask
+from pipeline.basis import program
 from pipeline.beside import Beside
 from pipeline.comparing import Comparing
 from pipeline.dump import Dump
@@ -14,7 +15,7 @@ from pipeline.errors import EngineDied
 from pipeline.job import Job, Progress, Stop
 from pipeline.models import Model
 from pipeline.records import Answer, Request
-from pipeline.runtime import Machine, Runtime
+from pipeline.runtime import Machine, Runtime, identity_of
 from pipeline.scale.answers import answer_on
 from pipeline.scale.cluster import Room
 from pipeline.scale.pool import Pool
@@ -33,7 +34,9 @@ class ManyWorkers:
     def __init__(self, here: Machine, one: Machine, room: Room, job: Job, order: str, warn: Callable[[str], None]) -> None:
         """`one`: the machine that each worker is; `here`: the same where the run itself is, for the tokenizer."""
         self._one = here
-        self._start: Callable[[], Pool] = lambda: Pool(room, one, replace(job, inputs=(), queries=()), order, warn)
+        self._start: Callable[[str], Pool] = lambda identity: Pool(
+            room, one, replace(job, inputs=(), queries=()), order, program(identity, job.tasks), warn
+        )
         self._pool: Pool | None = None
 
     @property
@@ -69,7 +72,7 @@ class ManyWorkers:
 
     def engine(self, model: Model) -> EngineOfMany:
         """One of the workers', for the run's own requests. Raises BadConfiguration, TryAgain."""
-        self._pool = self._start()
+        self._pool = self._start(identity_of(self._one, model))
         return EngineOfMany(self._pool, self._one)
 
     def answer_all(

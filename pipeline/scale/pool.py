@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from pipeline.errors import EngineDied, JobError, TryAgain
+from pipeline.basis import Basis, differing
+from pipeline.errors import BadConfiguration, EngineDied, JobError, TryAgain
 from pipeline.job import Far, Job
 from pipeline.records import Answer, Request
 from pipeline.runtime import Machine
@@ -25,18 +26,18 @@ STOP_S = 30.0
 MOST_DEATHS = 16
 """Of workers with the same piece: two for each request that kills an engine, and some for the machines' own reasons."""
 MOST_IDLE_DEATHS = 4
-"""Of each worker, the last without a piece: then it is not the reviews."""
+"""Of one worker, one after another and before it had a piece: it is not the reviews then."""
 
 
 class Pool:
     """`deaths`: of workers, so far."""
 
-    def __init__(self, room: Room, machine: Machine, job: Job, order: str, warn: Callable[[str], None]) -> None:
-        """Starts the workers, and waits until one has loaded its engine. `warn` is told of each that dies. Raises BadConfiguration,
-        TryAgain."""
+    def __init__(self, room: Room, machine: Machine, job: Job, order: str, program: Basis, warn: Callable[[str], None]) -> None:
+        """Starts the workers, and waits until one has loaded its engine. `program`: what has to be where each of them is. `warn` is told of
+        each that dies. Raises BadConfiguration, TryAgain."""
         import ray
 
-        self.room, self.deaths, self._warn = room, 0, warn
+        self.room, self.deaths, self._program, self._warn = room, 0, program, warn
         self.mark: Callable[[Sequence[Suspect]], None] = lambda _: None
         self._own: Slot | None = None
         self._cores = room.cpus if not room.gpus else None
@@ -93,7 +94,7 @@ class Pool:
         except ray.exceptions.RayError as error:
             self._own = None
             ray.kill(own.actor, no_restart=False)
-            self._died(own, _reason(error), deque())
+            self._died(own, _reason(error), deque(), known=True)
             raise EngineDied(f"a worker died ({_reason(error)}); run the same command again") from None
         return answers
 
@@ -139,7 +140,8 @@ class Pool:
                 said = ray.get(one)
             except ray.exceptions.RayTaskError as error:
                 self._failed(slot, error, again)
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayError as error:  # killed, with its machine or without; or it cannot be reached, and must not go on
+                ray.kill(slot.actor, no_restart=False)
                 self._died(slot, _reason(error), again)
             else:
                 if done := self._said(slot, said):
@@ -151,11 +153,17 @@ class Pool:
             slot.placed(said, {(one.host, one.rank) for one in self._slots if one is not slot and one.host}, self._cores)
             return None
         if slot.state == "loading":
-            slot.loaded_s, slot.state = said, "free"
+            self._loaded(slot, *said)
             return None
         slot.state, slot.given = "free", None
         done: Done = said
         return done
+
+    def _loaded(self, slot: Slot, seconds: float, theirs: Basis) -> None:
+        """Raises BadConfiguration where the worker is another program than this one, or has another model: its answers would be others."""
+        if parts := differing(theirs, self._program):
+            raise BadConfiguration(f"the worker on {slot.host} differs in its {parts[0]}; all machines need the same program and model")
+        slot.loaded_s, slot.state, slot.idle_deaths = seconds, "free", 0
 
     def _failed(self, slot: Slot, error: Any, again: deque[Given]) -> None:
         """Raises what the worker raised, but for the death of its engine, which is that of the worker."""
@@ -164,28 +172,40 @@ class Pool:
         cause = error.cause
         if isinstance(cause, EngineDied):
             ray.kill(slot.actor, no_restart=False)
-            self._died(slot, str(cause), again)
+            self._died(slot, str(cause), again, known=True)
         elif isinstance(cause, JobError):
             raise cause
         else:
             raise error
 
-    def _died(self, slot: Slot, reason: str, again: deque[Given]) -> None:
-        """Ray starts it again; its piece goes to whoever is free first. Raises EngineDied."""
+    def _died(self, slot: Slot, reason: str, again: deque[Given], known: bool = False) -> None:
+        """Ray starts it again; its piece goes to whoever is free first. `known`: whoever fed its engine has noted in the store what was
+        inside. Raises EngineDied."""
         self.deaths += 1
         self._warn(f"a worker on {slot.host or 'a machine of the cluster'} died ({reason})")
         given, suspects = slot.given, slot.inside() if slot.note else []
         slot.place()
-        if suspects:
+        if suspects and not known:
             self.mark(suspects)
         if given is None:
-            if self.deaths >= MOST_IDLE_DEATHS * len(self._slots):
-                raise EngineDied(f"{self.deaths} workers died, the last of them before it had anything to do; see --verbose for their logs")
+            slot.idle_deaths += 1
+            if slot.idle_deaths >= MOST_IDLE_DEATHS:
+                self._give_up(slot)
             return
         died = given.piece.again(suspects)
         if died.deaths >= MOST_DEATHS:
             raise EngineDied(f"{died.deaths} workers have died of the same restaurants; run again, what was inside is asked alone and last")
         again.append(Given(died, given.rows))
+
+    def _give_up(self, slot: Slot) -> None:
+        """Goes on without this worker. Raises EngineDied where it was the last one."""
+        import ray
+
+        ray.kill(slot.actor)
+        self._slots.remove(slot)
+        if not self._slots:
+            raise EngineDied(f"workers died {MOST_IDLE_DEATHS} times each before they had anything to do; see --verbose for their logs")
+        self._warn(f"a worker died {MOST_IDLE_DEATHS} times before it had anything to do, and is left out")
 
 
 def _reason(error: Any) -> str:

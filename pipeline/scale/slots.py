@@ -28,7 +28,7 @@ class Given:
 
 @dataclass
 class Slot:
-    """`doing`: what is awaited of it. `loaded_s`: of its engine."""
+    """`doing`: what is awaited of it. `loaded_s`: of its engine. `idle_deaths`: since it was last ready."""
 
     actor: Any
     doing: Any = None
@@ -39,6 +39,7 @@ class Slot:
     note: str = ""
     rank: int = 0
     loaded_s: float = 0.0
+    idle_deaths: int = 0
     far: Far = field(default_factory=Far)
     asked_far: Any = None
 

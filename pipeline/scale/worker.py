@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.answering import answer_all
+from pipeline.basis import Basis, program
 from pipeline.collected import Collected
 from pipeline.errors import TryAgain
 from pipeline.job import Far, Job, Silent, Stop
@@ -54,16 +55,18 @@ class Worker:
             for thread in Path("/proc/self/task").iterdir():
                 os.sched_setaffinity(int(thread.name), mine)
 
-    def load(self) -> float:
-        """Finds the model's files and loads the engine; the seconds that it took. Raises BadConfiguration."""
+    def load(self) -> tuple[float, Basis]:
+        """Finds the model's files and loads the engine; the seconds that it took, and what this worker is. Raises BadConfiguration."""
         self._runtime = Runtime(self._machine, around=lambda engine: Noted(engine, self._runtime.identity, self._note))
         engine = self._runtime.engine
-        return engine.loaded_s if engine.loaded else 0.0
+        seconds = engine.loaded_s if engine.loaded else 0.0
+        return seconds, program(self._runtime.identity, self._job.tasks)
 
     def answer(self, piece: Piece, rows: Rows) -> Done:
         """All that is to be found out of a piece. Raises EngineDied, TryAgain."""
         runtime, engine, store = self._runtime, self._runtime.engine, self._open(piece.begun)
-        store.refresh()  # of a piece that somebody else has begun, what was answered is there
+        if piece.deaths:
+            store.refresh()  # what those who died have answered is there
         store.know(piece.suspects)
         had = store.counts
         spent, schedule = engine.steps.spent, Schedule(self._order, self._job.priorities, self._runtime.predictor(piece.rates))

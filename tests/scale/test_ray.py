@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -21,6 +23,7 @@ from pipeline.limits import Limits
 from pipeline.models import Model
 from pipeline.scale import answers as answering
 from pipeline.scale.cluster import Cluster
+from pipeline.shard import Shard
 from pipeline.suspects import GIVEN_UP
 from pipeline.tokens import Tokens
 
@@ -156,10 +159,11 @@ def test_a_driver_that_is_killed_leaves_nothing_half_done_and_the_next_one_goes_
     assert len(list((lab.folder / "out/runs").iterdir())) == 1
 
 
-def test_a_restaurant_that_kills_engines_fails_alone(lab, nodes):
+@pytest.mark.parametrize("only_raises", [False, True], ids=["and their process", "that say so"])
+def test_a_restaurant_that_kills_engines_fails_alone(lab, nodes, only_raises):
     model: Model = lab.machine.model()
     (encoded,) = Tokens(model.folder).encode([f" {POISON}"])
-    lab.machine = replace(lab.machine, poison=tuple(int(token) for token in encoded.ids[1:-1]))
+    lab.machine = replace(lab.machine, poison=tuple(int(token) for token in encoded.ids[1:-1]), only_raises=only_raises)
     bad = ("r05", "poisoned", f"We came by bus. {POISON} And then we left.", 1.0, datetime(2026, 5, 1), "Place 5")  # noqa: DTZ001
     lab.dump(reviews(extra=[bad]))
     done = lab.on(nodes.address)
@@ -188,13 +192,38 @@ def test_a_stop_ends_the_workers_and_keeps_their_answers(lab, nodes):
     assert {key for key, number in answers(lab.asked).items() if number > 1} <= shared(done)
 
 
-def test_a_limit_of_tokens_leaves_the_rest_pending_for_the_next_run(lab, nodes):
+@pytest.mark.parametrize("share", [0.2, 0.99], ids=["of first stages", "of comparisons"])
+def test_a_limit_of_tokens_leaves_the_rest_pending_for_the_next_run(lab, nodes, share):
     lab.dump(reviews())
-    done = lab.on(nodes.address, limits=Limits(max_prompt_tokens=3000))
+    alone = tables_of(lab.alone())
+    most = int(share * alone["requests"]["prompt_tokens"].sum())
+    done = lab.on(nodes.address, limits=Limits(max_prompt_tokens=most))
     asked = tables_of(done)["requests"]
-    assert 0 < asked["prompt_tokens"].sum() <= 3000
+    assert 0 < asked["prompt_tokens"].sum() <= most
     assert "pending" in set(tables_of(done)["restaurants"]["status"])
-    assert_equal(tables_of(lab.on(nodes.address)), tables_of(lab.alone()))
+    assert_equal(tables_of(lab.on(nodes.address)), alone)
+
+
+def test_a_shard_on_a_cluster_leaves_the_comparisons_that_a_shard_leaves(lab, nodes):
+    lab.dump(reviews())
+    shard = Shard(1, 2)
+    assert_equal(tables_of(lab.on(nodes.address, shard=shard)), tables_of(lab.alone(shard=shard)))
+
+
+def test_a_worker_with_another_model_ends_the_run_with_the_name_of_its_machine(lab, nodes):
+    lab.dump(reviews())
+    lab.machine = made(Elsewhere, lab.machine, home=os.getpid())
+    with pytest.raises(BadConfiguration, match=rf"the worker on {socket.gethostname()} differs in its model"):
+        lab.on(nodes.address)
+
+
+def test_a_machine_on_which_no_worker_starts_is_left_out(lab, nodes):
+    lab.dump(reviews())
+    lab.machine = made(DeadOnOneNode, replace(lab.machine, step_s=0.4))  # long enough for the other to die again and again
+    done = lab.on(nodes.address)
+    assert any("is left out" in line for line in lab.said)
+    assert done.manifest["workers"]["count"] == 1
+    assert_equal(tables_of(done), tables_of(lab.alone()))
 
 
 def test_workers_without_a_common_store_give_what_one_run_gives(lab, nodes):
@@ -230,10 +259,39 @@ class Broken(TroubledMachine):
         raise BadConfiguration("vLLM does not start with these options")
 
 
+@dataclass(frozen=True)
+class Elsewhere(TroubledMachine):
+    """But in the process `home` the model is another one."""
+
+    home: int = 0
+
+    def model(self):
+        found = super().model()
+        return found if os.getpid() == self.home else replace(found, revision="another")
+
+
+class DeadOnOneNode(TroubledMachine):
+    """The one that is asked for an engine first."""
+
+    def engine(self, model):
+        import ray
+
+        if ray.is_initialized():
+            here, dead = ray.get_runtime_context().get_node_id(), self.asked / "dead"
+            with contextlib.suppress(FileExistsError), dead.open("x") as file:
+                file.write(here)
+            if dead.read_text() == here:
+                os._exit(9)
+        return super().engine(model)
+
+
+def made(kind, machine, **more):
+    return kind(**{one.name: getattr(machine, one.name) for one in fields(machine)}, **more)
+
+
 def test_what_no_worker_can_start_with_ends_the_run_with_its_message(lab, nodes):
     lab.dump(reviews())
-    broken = Broken(*(getattr(lab.machine, name) for name in ("name", "device", "feed", "options", "cache", "verbose", "tell")))
-    lab.machine = replace(broken, asked=lab.asked)
+    lab.machine = made(Broken, lab.machine)
     with pytest.raises(BadConfiguration, match="vLLM does not start with these options"):
         lab.on(nodes.address)
 

@@ -12,6 +12,7 @@ from written_down import WrittenDown, nobody
 
 from jobs.instant_machine import InstantMachine
 from pipeline.engine_settings import settings
+from pipeline.errors import EngineDied
 from pipeline.instant_engine import InstantEngine
 from pipeline.models import EMBEDDED, Model
 from pipeline.records import Answer, Request
@@ -20,13 +21,16 @@ POISON = "The soup was poisoned."
 
 
 class TroubledEngine(WrittenDown):
-    """`together`: nothing is answered before so many processes have an engine. A request about POISON kills the process."""
+    """`together`: nothing is answered before so many processes have an engine. A request about POISON kills the engine, and with it the
+    process but where it `only_raises`."""
 
-    def __init__(self, engine: InstantEngine, asked: Path, step_s: float, per_step: int, poison: Sequence[int], together: int) -> None:
+    def __init__(
+        self, engine: InstantEngine, asked: Path, step_s: float, per_step: int, poison: Sequence[int], together: int, only_raises: bool
+    ) -> None:
         engine._per_step = per_step
         super().__init__(engine, asked)
         self._asked, self._step_s, self._together = asked, step_s, together
-        self._poison = list(poison)
+        self._poison, self._only_raises = list(poison), only_raises
         self._dead = False
 
     def submit(self, request: Request, rank: int) -> Answer | None:
@@ -37,6 +41,8 @@ class TroubledEngine(WrittenDown):
         time.sleep(self._step_s)
         while len(list(self._asked.glob("*.asked"))) < self._together:
             time.sleep(0.05)
+        if self._dead and self._only_raises:
+            raise EngineDied("the engine died of poison")
         if self._dead:
             os._exit(9)
         return super().step()
@@ -59,9 +65,11 @@ class TroubledMachine(InstantMachine):
     per_step: int = 4
     poison: tuple[int, ...] = ()
     together: int = 0
+    only_raises: bool = False
 
     def engine(self, model: Model) -> TroubledEngine:  # type: ignore[override]
-        return TroubledEngine(super().engine(model), self.asked, self.step_s, self.per_step, self.poison, self.together)
+        trouble = self.asked, self.step_s, self.per_step, self.poison, self.together, self.only_raises
+        return TroubledEngine(super().engine(model), *trouble)
 
 
 def troubled(asked: Path, **trouble: object) -> TroubledMachine:
