@@ -70,12 +70,14 @@ class Merge:
         return Assigned(changed, fits, self.before, dump, marks, Taken(self.there), told)
 
     def remove(self) -> None:
-        """Under a name that no shard has, so that one of the next night that begins meanwhile does not lose its own."""
+        """Under a name that no shard has, so that one of the next night that begins meanwhile does not lose its own. Where there are none,
+        what a merge that was killed has left under that name."""
         folder, gone = together(self.output, self.count), together(self.output, self.count).with_name(GONE)
         shutil.rmtree(gone, ignore_errors=True)
-        with suppress(OSError):
-            folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        if self.there:
+            with suppress(OSError):
+                folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
         with suppress(OSError):
             folder.parent.rmdir()
 
@@ -113,5 +115,4 @@ def merging(job: Job, before: Previous[Results] | None) -> Iterator[Merge | None
         if there and len(there) < job.merge:
             check_all_there(job.shared, job.merge, there)  # before the dump is read: a scheduler may ask every minute
         yield merge
-        if there:  # else they were merged before, and a shard of the next night may have begun
-            merge.remove()  # nothing was raised: readers see all of it
+        merge.remove()  # nothing was raised: readers see all of it
