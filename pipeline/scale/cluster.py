@@ -73,7 +73,7 @@ class Cluster:
                 f"the Ray cluster has {there} CPUs and {has.get('GPU', 0):g} GPUs, and a worker takes {cpus} and {gpus:g}; "
                 "name less with --cpus-per-worker and --gpus-per-worker, or another --ray-address"
             )
-        return Room(self.workers or most, most, gpus, cpus)
+        return Room(self.workers or most, gpus, cpus)
 
     @contextmanager
     def machine(
@@ -108,10 +108,9 @@ def _nobody(_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """For `workers` with so many `gpus` and `cpus` each; there is room for `most` now."""
+    """For `workers` with so many `gpus` and `cpus` each; what is not there yet is waited for."""
 
     workers: int
-    most: int
     gpus: float
     cpus: int
 
